@@ -1,0 +1,112 @@
+"""Matplotlib figures as inline SVG that follows the page's theme and speaks to screen readers."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+import threading
+from collections.abc import Callable
+from io import StringIO
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from app.charts.palette import PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+WIDE_PX = 880
+NARROW_PX = 380
+
+_VARIABLE = {colour: f"var(--{name}, {colour})" for name, colour in PALETTE.items()}
+_COLOUR = re.compile("|".join(map(re.escape, _VARIABLE)))
+_FONT_FAMILY = re.compile(r"font-family: [^;]*(; )?")
+_NUMBERS = itertools.count(1)
+# One drawing at a time: rcParams and the font cache are shared by threads, and drawing holds the interpreter anyway.
+_DRAWING = threading.Lock()
+
+ElementTree.register_namespace("", SVG)
+ElementTree.register_namespace("xlink", XLINK)
+
+
+def to_svg(figure: Figure, *, title: str, description: str) -> str:
+    """One ``<svg>`` element for putting into a page.
+
+    Colours of the palette become ``var(--name, #rrggbb)``; the element scales to its container; text stays text in the
+    page's font; ids are unique within the process, so that several charts can stand on one page. An artist's ``gid``
+    becomes ``data-part``, by which tests and scripts find it.
+
+    Args:
+        figure: drawn with colours of :mod:`app.charts.palette`.
+        title: name of the chart, a few words.
+        description: what the chart shows, in sentences; the text alternative.
+    """
+    import matplotlib
+
+    buffer = StringIO()
+    with _DRAWING, matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    root = ElementTree.fromstring(buffer.getvalue().encode())
+    prefix = f"chart{next(_NUMBERS)}"
+    _drop_page_wide_parts(root)
+    _make_ids_unique(root, prefix)
+    for element in root.iter():
+        if style := element.get("style"):
+            style = _FONT_FAMILY.sub("", style)
+            element.set("style", _COLOUR.sub(lambda match: _VARIABLE[match.group()], style))
+    del root.attrib["width"], root.attrib["height"]
+    root.set("style", "stroke-linejoin: round")
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{prefix}-title {prefix}-description")
+    for position, (tag, text) in enumerate((("title", title), ("desc", description))):
+        element = ElementTree.Element(
+            f"{{{SVG}}}{tag}", {"id": f"{prefix}-{'title' if tag == 'title' else 'description'}"}
+        )
+        element.text = text
+        root.insert(position, element)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def responsive_svg(draw: Callable[[int], Figure], *, title: str, description: str) -> str:
+    """A ``<figure>`` with the chart drawn for a wide and for a narrow page; the style sheet shows one of them.
+
+    Args:
+        draw: makes the figure for a width in CSS pixels.
+        title, description: as for :func:`to_svg`.
+    """
+    wide, narrow = (to_svg(draw(width), title=title, description=description) for width in (WIDE_PX, NARROW_PX))
+    return (
+        f'<figure class="chart" aria-label="{html.escape(title)}">'
+        f'<div class="chart-wide">{wide}</div><div class="chart-narrow">{narrow}</div></figure>'
+    )
+
+
+def _drop_page_wide_parts(root: ElementTree.Element) -> None:
+    """Metadata, and the style element: inside a page its ``*`` rule would hold for the whole page."""
+    for element in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(element)
+    for parent in list(root.iter(f"{{{SVG}}}defs")):
+        for element in parent.findall(f"{{{SVG}}}style"):
+            parent.remove(element)
+
+
+def _make_ids_unique(root: ElementTree.Element, prefix: str) -> None:
+    """Prefix the ids that something refers to, turn given names into ``data-part`` and drop the rest."""
+    text = " ".join(value for element in root.iter() for value in element.attrib.values())
+    referred = set(re.findall(r"url\(#([^)]+)\)", text)) | {
+        element.get(f"{{{XLINK}}}href", "").removeprefix("#") for element in root.iter()
+    }
+    for element in root.iter():
+        name = element.attrib.pop("id", None)
+        if name is not None and name in referred:
+            element.set("id", f"{prefix}-{name}")
+        elif name is not None and not re.fullmatch(r"[A-Za-z0-9.]+_\d+", name):
+            element.set("data-part", name)
+        for key, value in element.attrib.items():
+            if key == f"{{{XLINK}}}href":
+                element.set(key, value.replace("#", f"#{prefix}-", 1))
+            elif "url(#" in value:
+                element.set(key, value.replace("url(#", f"url(#{prefix}-"))

@@ -1,0 +1,1 @@
+"""Every sentence that a visitor reads, one module a tab; ``common`` holds what several tabs say."""

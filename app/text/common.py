@@ -1,0 +1,9 @@
+"""What several tabs say in the same words."""
+
+MEASURED = "measured"
+RECORDED = "recorded"
+SIMULATED = "simulated"
+COMPUTED = "computed by formula"
+FROM_THE_PAPER = "from the paper"
+
+SHOW_AS_TABLE = "Show these numbers as a table"
