@@ -1,0 +1,270 @@
+"""The configuration of a run: frozen dataclasses that check themselves when built; YAML in and out."""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from qlora.errors import InputError
+
+
+def _require(ok: bool, field: str, expected: str, got: object) -> None:
+    if not ok:
+        raise InputError(f"{field} must be {expected}, got {got!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Attributes:
+    name: "smollm2-135m-instruct" (the packaged demo model), a folder with a Hugging Face checkpoint, or a hub name.
+    """
+
+    name: str = "smollm2-135m-instruct"
+
+    def __post_init__(self):
+        _require(bool(self.name.strip()), "model.name", "the name or folder of a model", self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizationSettings:
+    """How the base model is stored (section 3 of the paper).
+
+    Attributes:
+        quant_type: "nf4", "fp4-e2m1", "fp4-e3m0" or "int4".
+        block_size: weights sharing one absmax, a power of two from 32 to 4096.
+        double_quantization: quantize the absmax values too.
+    """
+
+    quant_type: str = "nf4"
+    block_size: int = 64
+    double_quantization: bool = True
+
+    def __post_init__(self):
+        names = ("nf4", "fp4-e2m1", "fp4-e3m0", "int4")
+        _require(self.quant_type in names, "quantization.quant_type", f"one of {', '.join(names)}", self.quant_type)
+        sizes = tuple(2**i for i in range(5, 13))
+        _require(self.block_size in sizes, "quantization.block_size", "a power of two from 32 to 4096", self.block_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdapterConfig:
+    """LoRA on every linear layer but the output head (section 2 of the paper; Hu et al. 2021).
+
+    Attributes:
+        r: rank.
+        alpha: scaling is alpha / r.
+        dropout: on the adapter's input, 0 to 1.
+    """
+
+    r: int = 16
+    alpha: float = 16.0
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        _require(1 <= self.r <= 1024, "adapter.r", "from 1 to 1024", self.r)
+        _require(0 < self.alpha < math.inf, "adapter.alpha", "above 0", self.alpha)
+        _require(0 <= self.dropout < 1, "adapter.dropout", "from 0 to below 1", self.dropout)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Attributes:
+    path: a JSONL file of instructions (see `qlora.data.formats`), or "qlora-questions", the packaged one.
+    max_length: longest sample in tokens; the end of a longer one is cut off, and one whose prompt alone is longer
+        is dropped.
+    """
+
+    path: str = "qlora-questions"
+    max_length: int = 128
+
+    def __post_init__(self):
+        _require(bool(self.path.strip()), "data.path", "a file", self.path)
+        _require(8 <= self.max_length <= 65536, "data.max_length", "from 8 to 65536 tokens", self.max_length)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Paged AdamW (section 3 of the paper; Loshchilov and Hutter 2019).
+
+    Attributes:
+        learning_rate: its largest value.
+        beta1, beta2, eps, weight_decay: as in `torch.optim.AdamW`.
+        page_kib: size of an optimizer page in KiB.
+        device_budget_mib: what may be on the device, in MiB, base model included; optimizer pages leave when the
+            activations of a batch need the room. None: no limit.
+    """
+
+    learning_rate: float = 2e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    page_kib: int = 2048
+    device_budget_mib: float | None = None
+
+    def __post_init__(self):
+        _require(0 < self.learning_rate <= 1, "optimizer.learning_rate", "above 0 and at most 1", self.learning_rate)
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, f"optimizer.{name}", "from 0 to below 1", getattr(self, name))
+        _require(0 < self.eps < 1, "optimizer.eps", "above 0 and below 1", self.eps)
+        _require(0 <= self.weight_decay < 1, "optimizer.weight_decay", "from 0 to below 1", self.weight_decay)
+        _require(4 <= self.page_kib <= 65536, "optimizer.page_kib", "from 4 to 65536", self.page_kib)
+        budget = self.device_budget_mib
+        _require(budget is None or 0 < budget < math.inf, "optimizer.device_budget_mib", "above 0, or null", budget)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Attributes:
+    steps: optimizer steps.
+    batch_size: samples that go through the model at once.
+    accumulation: batches an optimizer step sums, weighted by their trained tokens.
+    schedule: "constant", "linear" or "cosine" (the last two fall to 0 at the last step).
+    warmup_steps: over which the learning rate rises from 0.
+    max_gradient_norm: gradients are scaled down to it; the paper uses 0.3 (B.2). 0 turns clipping off.
+    activation_checkpointing: recompute each layer's activations in the backward pass instead of keeping them.
+    compute_dtype: "float32", "bfloat16", or "auto": bfloat16 on a GPU, float32 on a CPU, where bfloat16 is slower.
+    device: "auto", "cpu" or "cuda".
+    seed: of shuffling, dropout and the adapter's initial values.
+    sample_prompts: answered before the first and after the last step.
+    sample_tokens: longest such answer.
+    """
+
+    steps: int = 100
+    batch_size: int = 1
+    accumulation: int = 1
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    max_gradient_norm: float = 0.3
+    activation_checkpointing: bool = True
+    compute_dtype: str = "auto"
+    device: str = "auto"
+    seed: int = 0
+    sample_prompts: tuple[str, ...] = ()
+    sample_tokens: int = 48
+
+    def __post_init__(self):
+        for name, highest in (("steps", 10**7), ("batch_size", 4096), ("accumulation", 4096), ("sample_tokens", 4096)):
+            value = getattr(self, name)
+            _require(1 <= value <= highest, f"training.{name}", f"from 1 to {highest}", value)
+        for name, allowed in (
+            ("schedule", ("constant", "linear", "cosine")),
+            ("compute_dtype", ("auto", "float32", "bfloat16")),
+            ("device", ("auto", "cpu", "cuda")),
+        ):
+            value = getattr(self, name)
+            _require(value in allowed, f"training.{name}", f"one of {', '.join(allowed)}", value)
+        _require(0 <= self.warmup_steps <= self.steps, "training.warmup_steps", "from 0 to steps", self.warmup_steps)
+        _require(
+            0 <= self.max_gradient_norm < math.inf, "training.max_gradient_norm", "0 or more", self.max_gradient_norm
+        )
+        _require(0 <= self.seed < 2**63, "training.seed", "from 0 to 2^63 - 1", self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """A whole run.
+
+    Attributes:
+        output: folder of the run; it must not hold another one.
+    """
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    quantization: QuantizationSettings = dataclasses.field(default_factory=QuantizationSettings)
+    adapter: AdapterConfig = dataclasses.field(default_factory=AdapterConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    output: str = "runs/qlora"
+
+
+def from_mapping(fields: Any, config_type: type = RunConfig, where: str = "") -> Any:
+    """Build a configuration from plain data, for example parsed YAML.
+
+    Raises:
+        InputError: an unknown key (the nearest known one is suggested), a value of the wrong type or out of range.
+    """
+    if not isinstance(fields, dict):
+        raise InputError(f"{where or 'The configuration'} must be a mapping of keys to values, got {fields!r}.")
+    known = typing.get_type_hints(config_type)
+    built = {}
+    for key, value in fields.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}."
+            raise InputError(f"Unknown key {path!r}: {hint}")
+        if dataclasses.is_dataclass(known[key]):
+            built[key] = from_mapping(value, known[key], path)
+        else:
+            built[key] = _checked(value, known[key], path)
+    return config_type(**built)
+
+
+def _checked(value: Any, expected: Any, path: str) -> Any:
+    """`value` as the type `expected`, where nothing is lost: 1 for 1.0, "2e-4" (a YAML string) for 2e-4."""
+    if isinstance(expected, types.UnionType):
+        if value is None:
+            return None
+        expected = next(t for t in expected.__args__ if t is not types.NoneType)
+    if typing.get_origin(expected) is tuple:
+        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise InputError(f"{path} must be a list of texts, got {value!r}.")
+    if expected is float and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    elif isinstance(value, expected) and isinstance(value, bool) == (expected is bool):
+        return value
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    raise InputError(f"{path} must be {names[expected]}, got {value!r}.")
+
+
+def load(path: Path | str) -> RunConfig:
+    """Read a YAML file.
+
+    Raises:
+        InputError: no such file, not YAML, or not a configuration.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"There is no configuration file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The configuration file {path} cannot be read: {error}") from None
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{line} is not YAML: {getattr(error, 'problem', error)}.") from None
+    try:
+        return from_mapping(fields if fields is not None else {})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The configuration as YAML that `load` reads back to an equal one."""
+    import yaml
+
+    return yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """The configuration as plain data (dicts, lists, numbers, texts)."""
+    fields = dataclasses.asdict(config)
+    return {
+        key: {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()} if isinstance(value, dict) else value
+        for key, value in fields.items()
+    }

@@ -1,0 +1,249 @@
+"""The typed events of a run and their log, one JSON object a line.
+
+The training loop yields these and reports through nothing else: the progress bar, the log, the live charts, the
+notebooks and the recorded runs all read the same stream.
+"""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, TextIO
+
+LOG_NAME = "events.jsonl"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event:
+    """What every event carries.
+
+    Attributes:
+        time: seconds since the epoch at which the event was made.
+    """
+
+    kind: ClassVar[str]
+    time: float = dataclasses.field(default_factory=time.time)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """First event: what is trained, on what, with what.
+
+    Attributes:
+        config: the whole configuration as plain data.
+        device: name of the device; `emulated_device` says that optimizer pages move between two arenas in main
+            memory because there is no GPU.
+        versions: of python, torch, transformers and qlora.
+        steps: optimizer steps that the run will take.
+        samples: training samples after those that are too long to use were dropped.
+        parameters, trainable_parameters: counts.
+        memory_bytes: by component: base_model, adapters, gradients, optimizer (all pages, wherever they are).
+        pages, page_bytes: optimizer pages and the size of one.
+        device_budget_bytes: what may be on the (emulated) device, or None for no limit.
+    """
+
+    kind: ClassVar[str] = "run_started"
+    config: dict
+    device: str
+    emulated_device: bool
+    versions: dict[str, str]
+    steps: int
+    samples: int
+    parameters: int
+    trainable_parameters: int
+    memory_bytes: dict[str, int]
+    pages: int
+    page_bytes: int
+    device_budget_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepFinished(Event):
+    """One optimizer step.
+
+    Attributes:
+        step: from 1.
+        epoch: passes over the data so far, fractional.
+        loss: mean over the step's trained tokens, in nats a token.
+        learning_rate: that the step used.
+        gradient_norm: before clipping.
+        tokens: in the step's batches, padding not counted; trained_tokens of them count towards the loss.
+        step_seconds: wall-clock time; tokens_per_second = tokens / step_seconds.
+        seconds_left: estimate from the median of the latest steps.
+        memory_bytes: by component at the step's fullest moment: base_model, adapters, gradients, activations,
+            optimizer (pages on the device only). On a GPU `peak` is what the allocator measured.
+        pages_on_device: at the fullest moment of the step; pages_in and pages_out: moves in this step.
+    """
+
+    kind: ClassVar[str] = "step"
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    tokens: int
+    trained_tokens: int
+    step_seconds: float
+    tokens_per_second: float
+    seconds_left: float
+    memory_bytes: dict[str, int]
+    pages_on_device: int
+    pages_in: int
+    pages_out: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepSkipped(Event):
+    """A step whose loss or gradient was not finite: nothing was updated."""
+
+    kind: ClassVar[str] = "step_skipped"
+    step: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PageMoved(Event):
+    """An optimizer page changed place.
+
+    Attributes:
+        step: during which it moved (0: before the first).
+        page: its number, from 0.
+        direction: "in" (host to device) or "out".
+        reason: "update" (the optimizer needs it now), "prefetch" (it will need it next), "activations" (room for a
+            batch's activations) or "budget" (room for another page).
+        bytes: moved.
+        milliseconds: the copy took.
+    """
+
+    kind: ClassVar[str] = "page"
+    step: int
+    page: int
+    direction: str
+    reason: str
+    bytes: int
+    milliseconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleGenerated(Event):
+    """An answer of the model to a prompt of the configuration.
+
+    Attributes:
+        step: after which it was generated; 0 is the base model, whose adapter is still zero.
+        new_tokens: generated; seconds: it took.
+    """
+
+    kind: ClassVar[str] = "sample"
+    step: int
+    prompt: str
+    text: str
+    new_tokens: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointSaved(Event):
+    """The adapter was written to `path`."""
+
+    kind: ClassVar[str] = "checkpoint"
+    step: int
+    path: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Notice(Event):
+    """Something a person should know that is no error, in one sentence."""
+
+    kind: ClassVar[str] = "notice"
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunEnded(Event):
+    """Last event.
+
+    Attributes:
+        outcome: "finished", "stopped" (somebody asked) or "failed".
+        step: the last finished one.
+        message: one sentence for a person.
+    """
+
+    kind: ClassVar[str] = "run_ended"
+    outcome: str
+    step: int
+    message: str
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.kind: cls
+    for cls in (RunStarted, StepFinished, StepSkipped, PageMoved, SampleGenerated, CheckpointSaved, Notice, RunEnded)
+}
+
+
+def to_json(event: Event) -> str:
+    """One line of JSON without the line end; `kind` comes first."""
+    return json.dumps({"kind": event.kind, **dataclasses.asdict(event)})
+
+
+def from_json(line: str) -> Event:
+    """Undo `to_json`.
+
+    Raises:
+        ValueError: the line is not JSON, or of no kind known here, or its fields are not those of its kind.
+    """
+    fields = json.loads(line)
+    kind = fields.pop("kind", None) if isinstance(fields, dict) else None
+    if kind not in EVENT_TYPES:
+        raise ValueError(f"expected an event of kind {', '.join(EVENT_TYPES)}, got {kind!r}")
+    try:
+        return EVENT_TYPES[kind](**fields)
+    except TypeError as error:
+        raise ValueError(f"the fields of a {kind!r} event are wrong: {error}") from None
+
+
+class EventWriter:
+    """Appends events to a log; each is on disk for a reader before the next step begins."""
+
+    def __init__(self, path: Path):
+        self._file: TextIO = path.open("a", encoding="utf-8")
+
+    def write(self, event: Event) -> None:
+        """Append one event."""
+        self._file.write(to_json(event) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flush to disk and close."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+class EventReader:
+    """Reads a log that may still be written: each call returns what came since the last one.
+
+    A last line without its line end is a write in progress (or one that was cut short) and waits for the next call.
+    A finished line that cannot be read is skipped and counted in `unreadable_lines`, so that one damaged line does
+    not hide the rest of a run.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.unreadable_lines = 0
+        self._position = 0
+
+    def read(self) -> Iterator[Event]:
+        """Yield the events since the last call, in order. A log that does not exist yet has none."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._position += len(line)
+                try:
+                    yield from_json(line.decode("utf-8"))
+                except ValueError:
+                    self.unreadable_lines += 1

@@ -1,0 +1,1 @@
+"""Operators and the kernels behind them."""

@@ -1,0 +1,136 @@
+"""The operators, each declared once; other backends register against these declarations.
+
+The implementation given here is the plain reference and runs on any device. A shape-only ("fake") version makes
+`torch.compile` and `torch.library.opcheck` work.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from qlora.quantization import blockwise, double_quantization, packing
+
+
+@torch.library.custom_op("qlora::quantize", mutates_args=())
+def quantize(
+    weights: torch.Tensor, thresholds: torch.Tensor, order: torch.Tensor, block_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Blockwise quantization, packed (see `blockwise.quantize_blockwise`).
+
+    Args:
+        weights: (…), floating, contiguous.
+        thresholds, order: from `codebook.decision_thresholds`.
+        block_size: weights that share one absmax.
+
+    Returns:
+        packed codes, uint8 (ceil(numel · bits / 8),); absmax, fp32 (ceil(numel / block_size),).
+    """
+    codes, absmax = blockwise.quantize_blockwise(weights.flatten(), thresholds, order, block_size)
+    bits = order.numel().bit_length() - 1
+    if bits == 4 and codes.numel() % 2:
+        # bitsandbytes pads an odd tensor with the value 0, not with code 0, before it packs.
+        zero = order[torch.bucketize(thresholds.new_zeros(1), thresholds)]
+        codes = torch.cat([codes, zero])
+    return packing.pack(codes, bits), absmax
+
+
+@quantize.register_fake
+def _(weights, thresholds, order, block_size):
+    bits = order.numel().bit_length() - 1
+    blocks = -(-weights.numel() // block_size)
+    return (
+        weights.new_empty(packing.packed_bytes(weights.numel(), bits), dtype=torch.uint8),
+        weights.new_empty(blocks, dtype=torch.float32),
+    )
+
+
+@torch.library.custom_op("qlora::dequantize", mutates_args=())
+def dequantize(
+    packed: torch.Tensor,
+    absmax: torch.Tensor,
+    nested_absmax: torch.Tensor | None,
+    offset: torch.Tensor | None,
+    nested_codebook: torch.Tensor | None,
+    codebook: torch.Tensor,
+    block_size: int,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Codes to weights, through the nested constants when there are any (equation 6 of the paper).
+
+    Args:
+        packed: uint8 codes as `quantize` returns them.
+        absmax: fp32 (blocks,), or uint8 codes (blocks,) when double-quantized.
+        nested_absmax, offset, nested_codebook: fp32 (ceil(blocks / 256),), () and (256,); all None or all given.
+        codebook: fp32 (2^bits,).
+        block_size: weights that share one absmax.
+        shape: of the result.
+        dtype: of the result.
+    """
+    if nested_absmax is not None:
+        absmax = double_quantization.dequantize_absmax(absmax, nested_absmax, offset, nested_codebook)
+    count = 1
+    for size in shape:
+        count *= size
+    return blockwise.dequantize_blockwise(packed, absmax, codebook, block_size, count, dtype).view(shape)
+
+
+@dequantize.register_fake
+def _(packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, shape, dtype):
+    return packed.new_empty(shape, dtype=dtype)
+
+
+@torch.library.custom_op("qlora::quantized_linear", mutates_args=())
+def quantized_linear(
+    x: torch.Tensor,
+    packed: torch.Tensor,
+    absmax: torch.Tensor,
+    nested_absmax: torch.Tensor | None,
+    offset: torch.Tensor | None,
+    nested_codebook: torch.Tensor | None,
+    codebook: torch.Tensor,
+    block_size: int,
+    out_features: int,
+) -> torch.Tensor:
+    """y = x · Wᵀ with W decoded to x's dtype (equation 5 of the paper, without the adapter). Bias is the caller's.
+
+    The gradient reaches x only; the weights are frozen.
+
+    Args:
+        x: (…, in_features).
+        out_features: rows of W; the other arguments are those of `dequantize`.
+
+    Returns:
+        (…, out_features), x's dtype.
+    """
+    weight = dequantize(
+        packed,
+        absmax,
+        nested_absmax,
+        offset,
+        nested_codebook,
+        codebook,
+        block_size,
+        (out_features, x.shape[-1]),
+        x.dtype,
+    )
+    return torch.nn.functional.linear(x, weight)
+
+
+@quantized_linear.register_fake
+def _(x, packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out_features):
+    return x.new_empty((*x.shape[:-1], out_features))
+
+
+def _save_for_backward(ctx, inputs, output):
+    x, *quantized, block_size, out_features = inputs
+    ctx.save_for_backward(*quantized)
+    ctx.block_size, ctx.shape = block_size, (out_features, x.shape[-1])
+
+
+def _backward(ctx, grad):
+    weight = dequantize(*ctx.saved_tensors, ctx.block_size, ctx.shape, grad.dtype)
+    return (grad @ weight, *[None] * 8)
+
+
+quantized_linear.register_autograd(_backward, setup_context=_save_for_backward)

@@ -1,0 +1,1 @@
+"""What a finetune costs in bytes: from shapes alone, before anything is loaded. Standard library only."""

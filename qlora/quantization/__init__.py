@@ -1,0 +1,1 @@
+"""Blockwise quantization: data types, packing, double quantization and the quantized weight."""

@@ -1,0 +1,130 @@
+"""A quantized weight: packed codes and their constants, and the public `quantize`."""
+
+from dataclasses import dataclass
+
+import torch
+
+from qlora.kernels import ops
+from qlora.quantization import codebook as codebooks
+from qlora.quantization import double_quantization, packing
+
+#: Weights that may share one absmax. 64 is the paper's choice (section 3).
+BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """Codes, constants and what is needed to decode them.
+
+    Attributes:
+        codes: uint8 (ceil(numel · bits / 8),), packed, first weight in the high bits.
+        absmax: fp32 (blocks,), or uint8 (blocks,) when double-quantized.
+        nested_absmax, offset, nested_codebook: constants of the second quantization, or None.
+        codebook: fp32 (2^bits,). Shared between weights, so not counted in `nbytes`.
+        quant_type: name of the data type, one of `codebook.CODEBOOKS`.
+        block_size: weights that share one absmax.
+        shape, dtype: of the weight before quantization.
+    """
+
+    codes: torch.Tensor
+    absmax: torch.Tensor
+    nested_absmax: torch.Tensor | None
+    offset: torch.Tensor | None
+    nested_codebook: torch.Tensor | None
+    codebook: torch.Tensor
+    quant_type: str
+    block_size: int
+    shape: torch.Size
+    dtype: torch.dtype
+
+    @property
+    def double_quantization(self) -> bool:
+        """Whether the absmax values are quantized too."""
+        return self.nested_absmax is not None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes stored for this weight: codes, absmax, nested absmax and offset."""
+        tensors = (self.codes, self.absmax, self.nested_absmax, self.offset)
+        return sum(t.nbytes for t in tensors if t is not None)
+
+    @property
+    def bits_per_parameter(self) -> float:
+        """8 · nbytes / parameters: 4.127 for NF4 in blocks of 64 with double quantization, 4.5 without."""
+        return 8 * self.nbytes / max(1, self.shape.numel())
+
+    def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Decode to `dtype` (default: the weight's dtype before quantization), shape `self.shape`."""
+        return ops.dequantize(*self.tensors(), self.block_size, self.shape, dtype or self.dtype)
+
+    def tensors(self) -> tuple[torch.Tensor | None, ...]:
+        """The six tensors in the order in which the operators of `kernels.ops` take them."""
+        return self.codes, self.absmax, self.nested_absmax, self.offset, self.nested_codebook, self.codebook
+
+    def unpacked_codes(self) -> torch.Tensor:
+        """uint8 (numel,): one code a weight."""
+        bits = self.codebook.numel().bit_length() - 1
+        return packing.unpack(self.codes, bits, self.shape.numel())
+
+    def absmax_values(self) -> torch.Tensor:
+        """fp32 (blocks,): the absmax that decoding uses, after undoing double quantization."""
+        if not self.double_quantization:
+            return self.absmax
+        return double_quantization.dequantize_absmax(self.absmax, self.nested_absmax, self.offset, self.nested_codebook)
+
+
+def quantize(
+    weights: torch.Tensor,
+    quant_type: str = "nf4",
+    *,
+    block_size: int = 64,
+    double_quantization: bool = True,
+    name: str = "weights",
+) -> QuantizedWeight:
+    """Quantize a tensor in blocks (section 3 of the paper); bit-compatible with bitsandbytes for NF4 and its FP4.
+
+    Args:
+        weights: fp32, fp16 or bf16, any shape; a non-contiguous tensor is read in its logical order.
+        quant_type: "nf4", "fp4-e2m1", "fp4-e3m0", "int4", or "nf2" … "nf8".
+        block_size: weights that share one absmax: a power of two from 32 to 4096.
+        double_quantization: quantize the absmax values too.
+        name: what to call the tensor in an error.
+
+    Returns:
+        A `QuantizedWeight` on the device of `weights`.
+
+    Raises:
+        ValueError: unknown data type or block size; not a 16- or 32-bit float; NaN or infinity in `weights`.
+    """
+    if quant_type not in codebooks.CODEBOOKS:
+        raise ValueError(f"{name}: quant_type must be one of {', '.join(codebooks.CODEBOOKS)}, got {quant_type!r}")
+    if block_size not in BLOCK_SIZES:
+        raise ValueError(f"{name}: block_size must be a power of two from 32 to 4096, got {block_size!r}")
+    if weights.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(f"{name}: expected float32, float16 or bfloat16, got {weights.dtype}")
+    if not torch.isfinite(weights).all():
+        bad = (~torch.isfinite(weights)).sum().item()
+        raise ValueError(f"{name}: expected finite numbers, got {bad} NaN or infinite of {weights.numel()}")
+    device = weights.device
+    thresholds, order = (t.to(device) for t in codebooks.decision_thresholds(quant_type))
+    codes, absmax = ops.quantize(weights.detach().contiguous(), thresholds, order, block_size)
+    nested_absmax = offset = nested_codebook = None
+    if double_quantization:
+        nested_codebook = codebooks.dynamic_map().to(device)
+        absmax, nested_absmax, offset = _quantize_absmax(absmax)
+    return QuantizedWeight(
+        codes=codes,
+        absmax=absmax,
+        nested_absmax=nested_absmax,
+        offset=offset,
+        nested_codebook=nested_codebook,
+        codebook=codebooks.codebook(quant_type).to(device),
+        quant_type=quant_type,
+        block_size=block_size,
+        shape=weights.shape,
+        dtype=weights.dtype,
+    )
+
+
+# The argument `double_quantization` of `quantize` hides the module of that name.
+_quantize_absmax = double_quantization.quantize_absmax
