@@ -11,7 +11,7 @@ Derived here, not said in the paper:
 * Weight gradient = the adapters again, which agrees with the height of its unlabelled bar.
 * Optimizer = 8 B a weight (Adam, two fp32 states), exact on all four sizes.
 * Input gradient = 27 h · 512 tokens · 2 B of one layer, the one that checkpointing recomputes. The bars are not
-  labelled; 27 is the likeliest factor that fits their heights, not the only one.
+  labelled; 27 is the likeliest factor by their heights, not the only one, and at 65B it is 3 % below the bar.
 * Model = bits · linear weights + 2 B · (embedding, head, norms) + one constant, fitted. It comes closest without double
   quantization (4.5 bits), although the text describes it.
 """

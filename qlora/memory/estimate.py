@@ -1,0 +1,233 @@
+"""Bytes of a finetune by component, for the formats that this library really stores.
+
+Every formula is in the docstring of its function. Counts are exact where we own the format (weights, constants,
+adapters, optimizer states) and where autograd's saved tensors can be counted (activations); temporary buffers inside
+kernels and the allocator's own rounding are not counted.
+"""
+
+from dataclasses import dataclass
+
+from qlora.errors import InputError
+from qlora.memory.shapes import LlamaShape, require_whole
+
+METHODS = ("qlora", "lora", "full")
+OPTIMIZERS = ("paged-adamw-32bit", "adamw-32bit", "paged-adamw-8bit", "adamw-8bit")
+DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+
+_NESTED_BLOCK_SIZE = 256
+_STATE_BLOCK_SIZE = 256
+
+
+@dataclass(frozen=True)
+class EstimateOptions:
+    """How the model is finetuned.
+
+    Args:
+        method: "qlora" (4-bit linear weights and adapters), "lora" (16-bit weights and adapters) or "full" (16-bit
+            weights, all trained).
+        block_size: weights that share one absmax.
+        double_quantization: absmax stored in 8 bits.
+        r: rank of the adapters, on every linear layer.
+        adapter_dtype: of adapters and their gradients; with "full" the trained weights are 16-bit whatever this says.
+        optimizer: one of `OPTIMIZERS`.
+        batch_size: sequences in one forward pass.
+        sequence_length: tokens a sequence, padding included.
+        checkpointing: keep each layer's input only and compute the rest again in the backward pass.
+        compute_dtype: of activations and decoded weights.
+        loss_chunk_tokens: tokens whose logits exist at a time; None for all of them.
+
+    Raises:
+        InputError: an unknown choice or a number out of range.
+    """
+
+    method: str = "qlora"
+    block_size: int = 64
+    double_quantization: bool = True
+    r: int = 64
+    adapter_dtype: str = "bfloat16"
+    optimizer: str = "paged-adamw-32bit"
+    batch_size: int = 1
+    sequence_length: int = 512
+    checkpointing: bool = True
+    compute_dtype: str = "bfloat16"
+    loss_chunk_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_choice(self.method, "The method", METHODS)
+        _require_choice(self.optimizer, "The optimizer", OPTIMIZERS)
+        _require_choice(self.adapter_dtype, "The adapters' data type", DTYPE_BYTES)
+        _require_choice(self.compute_dtype, "The compute data type", DTYPE_BYTES)
+        require_whole(self.block_size, "The block size", 32, 4096)
+        if self.block_size & (self.block_size - 1):
+            raise InputError(f"The block size must be a power of two from 32 to 4,096, not {self.block_size}.")
+        require_whole(self.r, "The rank", 1, 4096)
+        require_whole(self.batch_size, "The batch size", 1, 65_536)
+        require_whole(self.sequence_length, "The sequence length", 1, 1_048_576)
+        if self.loss_chunk_tokens is not None:
+            require_whole(self.loss_chunk_tokens, "The tokens of a loss chunk", 1, 1_048_576)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in one forward pass."""
+        return self.batch_size * self.sequence_length
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """What `estimate` returns.
+
+    Args:
+        components: name -> bytes. "base_weights", "quantization_constants", "unquantized_weights", "adapters",
+            "gradients", "optimizer_states" stay for the whole run; "activations", "input_gradients", "logits" and
+            "workspace" come and go.
+        moments: bytes in use at "loss" (all saved activations and the logits), at "backward" (the stored activations,
+            one layer's work, all gradients) and at "update" (no activations).
+        pageable_bytes: of these, optimizer states that may leave for the CPU under pressure.
+        trainable_parameters: weights that are trained.
+    """
+
+    components: dict[str, int]
+    moments: dict[str, int]
+    pageable_bytes: int
+    trainable_parameters: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum of all components, as if they were all there at once; what a bar chart of them adds up to."""
+        return sum(self.components.values())
+
+    @property
+    def peak_bytes(self) -> int:
+        """The largest of the moments, every optimizer page resident."""
+        return max(self.moments.values())
+
+    @property
+    def peak_bytes_paged_out(self) -> int:
+        """The peak when all optimizer pages leave during the forward and backward pass.
+
+        At the update they come back page by page after the activations are gone, so that moment counts none.
+        """
+        return max(bytes_ - self.pageable_bytes for bytes_ in self.moments.values())
+
+
+def estimate(shape: LlamaShape, options: EstimateOptions) -> MemoryEstimate:
+    """Bytes by component and the peak of one training step.
+
+    Moments: loss = kept + activations + logits; backward = kept + gradients + stored activations + one layer's
+    input gradients and workspace (a checkpointed layer's activations are in "activations" at both moments, because
+    the recompute of the last layer follows the loss); update = kept + gradients. "kept" is weights, constants,
+    adapters and optimizer states. Gradients are freed after the update, so at the loss there are none.
+
+    Args:
+        shape: the model.
+        options: how it is finetuned.
+
+    Raises:
+        InputError: see `EstimateOptions` and `LlamaShape`, which raise it when built.
+    """
+    compute_bytes = DTYPE_BYTES[options.compute_dtype]
+    codes, constants = base_weight_bytes(shape, options)
+    trainable = shape.parameters if options.method == "full" else shape.adapter_parameters(options.r)
+    trained_bytes = 2 if options.method == "full" else DTYPE_BYTES[options.adapter_dtype]
+    stored, recomputed = activation_bytes(shape, options)
+    components = {
+        "base_weights": codes,
+        "quantization_constants": constants,
+        "unquantized_weights": shape.unquantized_parameters * 2,
+        "adapters": 0 if options.method == "full" else trainable * trained_bytes,
+        "gradients": trainable * trained_bytes,
+        "optimizer_states": optimizer_state_bytes(trainable, options.optimizer),
+        "activations": stored + recomputed,
+        "input_gradients": input_gradient_bytes(shape, options),
+        "logits": logits_bytes(shape, options),
+        "workspace": max(rows * columns for rows, columns in shape.linears.values()) * compute_bytes
+        if options.method == "qlora"
+        else 0,
+    }
+    kept = sum(
+        components[name]
+        for name in ("base_weights", "quantization_constants", "unquantized_weights", "adapters", "optimizer_states")
+    )
+    moments = {
+        "loss": kept + stored + components["logits"],
+        "backward": kept
+        + components["gradients"]
+        + components["activations"]
+        + components["input_gradients"]
+        + components["workspace"],
+        "update": kept + components["gradients"],
+    }
+    pageable = components["optimizer_states"] if options.optimizer.startswith("paged") else 0
+    return MemoryEstimate(components, moments, pageable, trainable)
+
+
+def base_weight_bytes(shape: LlamaShape, options: EstimateOptions) -> tuple[int, int]:
+    """Bytes of the linear weights and of their quantization constants.
+
+    Per matrix of n weights: codes ceil(n / 2); with b = ceil(n / block size) blocks, constants 4 b bytes, or with
+    double quantization b + 4 ceil(b / 256) + 4 (8-bit codes, their fp32 absmax, the fp32 mean; section 3 of the paper).
+    For "lora" and "full": 2 n and nothing.
+
+    Returns:
+        (codes, constants)
+    """
+    if options.method != "qlora":
+        return shape.linear_parameters * 2, 0
+    codes = constants = 0
+    for rows, columns in shape.linears.values():
+        count = rows * columns
+        blocks = -(-count // options.block_size)
+        codes += -(-count // 2)
+        if options.double_quantization:
+            constants += blocks + 4 * -(-blocks // _NESTED_BLOCK_SIZE) + 4
+        else:
+            constants += 4 * blocks
+    return shape.layers * codes, shape.layers * constants
+
+
+def optimizer_state_bytes(parameters: int, optimizer: str) -> int:
+    """AdamW's two states: 8 n bytes in 32 bit; in 8 bit 2 n and two fp32 absmax for each 256 weights.
+
+    The 8-bit states are those of arXiv 2110.02861. Paged states are as large; they may live on either side.
+    """
+    if optimizer.endswith("32bit"):
+        return 8 * parameters
+    return 2 * parameters + 2 * 4 * -(-parameters // _STATE_BLOCK_SIZE)
+
+
+def activation_bytes(shape: LlamaShape, options: EstimateOptions) -> tuple[int, int]:
+    """Bytes that autograd keeps for the backward pass, as counted on transformers' LLaMA with frozen base weights.
+
+    Per token and layer, with c bytes a value, width h, feed-forward width f, key and value width v and H heads:
+    h (8 + 2 c) for the two norms (fp32 input, output) + 2 h c for queries and attention output + 2 v c for keys and
+    values + 4 f c for gate, its activation, up and their product + 4 H for the attention's log-sum-exp + 8 for the
+    norms' scales. Attention is memory-efficient: nothing grows with the square of the length. Adapters keep the layer
+    input only, which is counted already. With checkpointing, h c per token and layer is stored, and one layer at a
+    time is computed again.
+
+    Returns:
+        (stored, recomputed): bytes that wait from the forward pass, and bytes of one recomputed layer.
+    """
+    c = DTYPE_BYTES[options.compute_dtype]
+    h, f, v = shape.hidden_size, shape.intermediate_size, shape.key_value_size
+    layer = options.tokens * (h * (8 + 4 * c) + 2 * v * c + 4 * f * c + 4 * shape.heads + 8)
+    if not options.checkpointing:
+        return shape.layers * layer, 0
+    return shape.layers * options.tokens * h * c, layer
+
+
+def input_gradient_bytes(shape: LlamaShape, options: EstimateOptions) -> int:
+    """Gradients of activations that exist at once, inside the feed-forward part: tokens · (3 f + 2 h) · c."""
+    c = DTYPE_BYTES[options.compute_dtype]
+    return options.tokens * (3 * shape.intermediate_size + 2 * shape.hidden_size) * c
+
+
+def logits_bytes(shape: LlamaShape, options: EstimateOptions) -> int:
+    """Logits in the compute type, their fp32 copy and the fp32 log-probabilities: (c + 8) · vocabulary a token."""
+    tokens = min(options.tokens, options.loss_chunk_tokens or options.tokens)
+    return tokens * shape.vocabulary_size * (DTYPE_BYTES[options.compute_dtype] + 8)
+
+
+def _require_choice(value: object, label: str, choices: object) -> None:
+    if value not in choices:
+        raise InputError(f"{label} must be one of {', '.join(choices)}, not {value!r}.")
