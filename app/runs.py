@@ -1,0 +1,308 @@
+"""A training run as a process with an event log: start, watch, stop, find again.
+
+A run lives in a folder of its own under `qlora.folders.runs_dir`, so that a page reload, a second browser and a
+restart of the app find it again. Beside what the trainer writes there (``config.yaml``, ``events.jsonl``,
+``adapter/``) the folder holds:
+
+- ``requested.yaml``: the configuration that the run was started with;
+- ``process.lock``: the process id of the trainer, which holds an exclusive ``flock`` on this file for as long as it
+  lives. The lock goes with the process, however that ends, so a process id that the system gave to somebody else
+  is never taken for the run;
+- ``stderr.txt`` and ``stdout.txt``: what the trainer printed; ``exit_status``: how it ended, if the app saw it.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from qlora import config as configuration
+from qlora import events as run_events
+from qlora.errors import InputError
+from qlora.folders import runs_dir
+
+TRAIN_COMMAND = (sys.executable, "-m", "qlora", "train")
+REQUESTED_NAME = "requested.yaml"
+INSTRUCTIONS_NAME = "instructions.jsonl"
+ADAPTER_NAME = "adapter"
+_STOP_NAME = "stop"
+_LOCK_NAME = "process.lock"
+_STDERR_NAME = "stderr.txt"
+_EXIT_STATUS_NAME = "exit_status"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run by its folder; its state is always read from there."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The folder's name: the time of the start in UTC, down to the microsecond."""
+        return self.folder.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """Where a run stands.
+
+    Attributes:
+        state: "starting" (no event yet), "running", "finished", "stopped", "failed", or "lost" (the process is gone
+            and its log says nothing of an end).
+        message: one sentence for a person; empty while the run is live.
+        stop_requested: somebody asked a live run to stop.
+    """
+
+    state: str
+    message: str = ""
+    stop_requested: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether more events may come."""
+        return self.state in ("starting", "running")
+
+
+def start(
+    config: configuration.RunConfig, *, instructions: Path | None = None, command: Sequence[str] = TRAIN_COMMAND
+) -> Run:
+    """Start a run in a process of its own session, in a new folder under `runs_dir`.
+
+    Args:
+        config: `output` is replaced by the new folder.
+        instructions: file that is copied into the folder and trained on in place of `config.data.path`, for uploads,
+            which do not stay where they are.
+        command: program and arguments that go before the configuration's path.
+
+    Raises:
+        InputError: another run is live, or the folder cannot be written.
+    """
+    root = runs_dir()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _turn(root):
+            if (other := live_run()) is not None:
+                raise InputError(
+                    f"Run {other.id} is still going on, and one run at a time is as much as this machine is asked to "
+                    "do: stop it, or wait for its end, then start again."
+                )
+            name = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
+            # The folder gets its name only when the lock is held: a run that can be seen is live from the beginning.
+            folder, hidden = root / name, root / f".{name}"
+            try:
+                hidden.mkdir()
+                with _held_lock(hidden / _LOCK_NAME) as lock:
+                    _write_request(hidden, folder, config, instructions)
+                    hidden.rename(folder)
+                    process = _launch(command, folder, lock)
+            except BaseException:
+                shutil.rmtree(hidden, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+    except OSError as error:
+        raise InputError(
+            f"A run cannot be started in {root}: {error.strerror or error}. Free some space there, or set QLORA_RUNS "
+            "to a folder that can be written."
+        ) from None
+    run = Run(folder)
+    threading.Thread(target=_reap, args=(process, run), name=f"reap {run.id}", daemon=True).start()
+    return run
+
+
+def status(run: Run) -> Status:
+    """Where the run stands now, from its lock and its log."""
+    # The lock before the log: a run that ends in between has by then written its last event.
+    alive = _is_alive(run.folder)
+    log = events(run)
+    if log and isinstance(log[-1], run_events.RunEnded):
+        return Status(log[-1].outcome, log[-1].message)
+    if alive:
+        return Status("running" if log else "starting", stop_requested=(run.folder / _STOP_NAME).exists())
+    words = stderr_sentence(run)
+    if not log:
+        return Status("failed", words or f"The trainer ended before its first event{_how_it_ended(run)}.")
+    last_step = max((e.step for e in log if isinstance(e, run_events.StepFinished)), default=0)
+    message = f"The trainer is gone without a last word, after step {last_step}{_how_it_ended(run)}."
+    return Status("lost", f"{message} It printed: {words}" if words else message)
+
+
+def stop(run: Run) -> None:
+    """Ask the run to stop: the trainer looks at every step, saves the adapter and ends. Nothing happens to one that
+    has ended.
+
+    Raises:
+        InputError: the run's folder cannot be written.
+    """
+    if not _is_alive(run.folder):
+        return
+    try:
+        (run.folder / _STOP_NAME).touch()
+    except OSError as error:
+        raise InputError(f"Run {run.id} cannot be told to stop: {error.strerror or error}.") from None
+
+
+def kill(run: Run) -> None:
+    """End the run's process at once, for a trainer that does not answer `stop`; what was not saved is lost."""
+    # Whoever holds the lock is the process whose id stands in the file, so the id cannot be somebody else's.
+    if _is_alive(run.folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int((run.folder / _LOCK_NAME).read_text()), signal.SIGKILL)
+
+
+def events(run: Run, since: int = 0) -> list[run_events.Event]:
+    """The run's events from number `since` on (the first is 0), as far as its log is written."""
+    return _log(run.folder).read(since)
+
+
+def list_runs() -> list[Run]:
+    """All runs that were started from here, the latest first."""
+    root = runs_dir()
+    if not root.is_dir():
+        return []
+    names = (entry.name for entry in root.iterdir() if (entry / _LOCK_NAME).is_file() and entry.name[0] != ".")
+    return [Run(root / name) for name in sorted(names, reverse=True)]
+
+
+def latest() -> Run | None:
+    """The run that was started last, or None."""
+    return next(iter(list_runs()), None)
+
+
+def live_run() -> Run | None:
+    """The run that is going on, or None."""
+    return next((run for run in list_runs() if status(run).live), None)
+
+
+def find(run_id: str) -> Run | None:
+    """The run with this id, or None when its folder is gone."""
+    return next((run for run in list_runs() if run.id == run_id), None)
+
+
+def config_of(run: Run) -> configuration.RunConfig:
+    """The configuration that the run was started with."""
+    return configuration.load(run.folder / REQUESTED_NAME)
+
+
+def has_adapter(run: Run) -> bool:
+    """Whether the run has saved an adapter that can answer."""
+    return any((run.folder / ADAPTER_NAME).glob("*.safetensors"))
+
+
+def stderr_sentence(run: Run) -> str:
+    """What the trainer said last on its standard error, where it puts one sentence (or a traceback) and ends."""
+    try:
+        text = (run.folder / _STDERR_NAME).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return last_sentence(text)
+
+
+def last_sentence(text: str) -> str:
+    """The last line of a program's error output that says something."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+class _Log:
+    """The events of one run read so far, shared by everybody who looks at it."""
+
+    def __init__(self, folder: Path):
+        self._reader = run_events.EventReader(folder / run_events.LOG_NAME)
+        self._events: list[run_events.Event] = []
+        self._lock = threading.Lock()
+
+    def read(self, since: int) -> list[run_events.Event]:
+        with self._lock:
+            self._events.extend(self._reader.read())
+            return self._events[since:]
+
+
+@functools.lru_cache(maxsize=16)
+def _log(folder: Path) -> _Log:
+    return _Log(folder)
+
+
+@contextlib.contextmanager
+def _turn(root: Path) -> Iterator[None]:
+    """One start at a time, among threads and among processes."""
+    with (root / ".starting").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _held_lock(path: Path) -> Iterator[int]:
+    """A descriptor with an exclusive lock. Closing ours keeps the lock as long as a child has inherited it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_alive(folder: Path) -> bool:
+    try:
+        with (folder / _LOCK_NAME).open("rb") as file:
+            # Shared, so that two who look at the same moment do not take each other for the trainer.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _write_request(hidden: Path, folder: Path, config: configuration.RunConfig, instructions: Path | None) -> None:
+    data = config.data
+    if instructions is not None:
+        shutil.copyfile(instructions, hidden / INSTRUCTIONS_NAME)
+        data = dataclasses.replace(data, path=str(folder / INSTRUCTIONS_NAME))
+    config = dataclasses.replace(config, data=data, output=str(folder))
+    (hidden / REQUESTED_NAME).write_text(configuration.to_yaml(config), encoding="utf-8")
+
+
+def _launch(command: Sequence[str], folder: Path, lock: int) -> subprocess.Popen:
+    with (folder / _STDERR_NAME).open("wb") as stderr, (folder / "stdout.txt").open("wb") as stdout:
+        process = subprocess.Popen(
+            [*command, str(folder / REQUESTED_NAME)],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+    try:
+        os.write(lock, str(process.pid).encode())
+    except OSError:
+        process.kill()
+        process.wait()
+        raise
+    return process
+
+
+def _reap(process: subprocess.Popen, run: Run) -> None:
+    """Wait for the process, so that it does not stay as a zombie, and note how it ended."""
+    exit_status = process.wait()
+    with contextlib.suppress(OSError):
+        (run.folder / _EXIT_STATUS_NAME).write_text(str(exit_status))
+
+
+def _how_it_ended(run: Run) -> str:
+    try:
+        exit_status = int((run.folder / _EXIT_STATUS_NAME).read_text())
+    except (OSError, ValueError):
+        return ""
+    if exit_status >= 0:
+        return f", with exit status {exit_status}"
+    hint = ", as the system does when memory runs out" if exit_status == -signal.SIGKILL else ""
+    return f", ended by {signal.Signals(-exit_status).name}{hint}"
