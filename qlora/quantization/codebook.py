@@ -5,6 +5,8 @@ from statistics import NormalDist
 
 import torch
 
+# Constants name the CPU: models are built under `torch.device("meta")`, where a cached constant must not be born.
+
 # Appendix E of the paper, to the last printed digit; bitsandbytes stores the same sixteen. `normal_float(4)` derives
 # them to 2.2e-7, but files must agree to the bit, so the printed values are the ones in force.
 NF4_LEVELS = (
@@ -63,7 +65,7 @@ def normal_float(bits: int) -> torch.Tensor:
     positive = _upper_quantiles(half, delta)
     negative = [-level for level in _upper_quantiles(half - 1, delta)]
     levels = sorted([*negative, 0.0, *positive])
-    return torch.tensor([level / levels[-1] for level in levels], dtype=torch.float32)
+    return torch.tensor([level / levels[-1] for level in levels], dtype=torch.float32, device="cpu")
 
 
 def _upper_quantiles(count: int, delta: float) -> list[float]:
@@ -90,13 +92,13 @@ def codebook(name: str) -> torch.Tensor:
         ValueError: unknown name.
     """
     if name == "nf4":
-        return torch.tensor(NF4_LEVELS, dtype=torch.float32)
+        return torch.tensor(NF4_LEVELS, dtype=torch.float32, device="cpu")
     if name == "fp4-e2m1":
         return _signed(_FP4_E2M1)
     if name == "fp4-e3m0":
         return _signed(_FP4_E3M0)
     if name == "int4":
-        return (torch.arange(16, dtype=torch.float32) - 8) / 7
+        return (torch.arange(16, dtype=torch.float32, device="cpu") - 8) / 7
     if name in CODEBOOKS:
         return normal_float(int(name[2:]))
     raise ValueError(f"unknown data type {name!r}: expected one of {', '.join(CODEBOOKS)}")
@@ -123,7 +125,7 @@ def decision_thresholds(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _signed(magnitudes: tuple[float, ...]) -> torch.Tensor:
-    levels = torch.tensor(magnitudes, dtype=torch.float32)
+    levels = torch.tensor(magnitudes, dtype=torch.float32, device="cpu")
     levels = levels / levels.max()
     return torch.cat([levels, -levels])
 
@@ -144,6 +146,6 @@ def dynamic_map() -> torch.Tensor:
     """
     magnitudes: list[float] = []
     for i in range(7):
-        edges = torch.linspace(0.1, 1, 2**i + 1, dtype=torch.float32)
+        edges = torch.linspace(0.1, 1, 2**i + 1, dtype=torch.float32, device="cpu")
         magnitudes += (10.0 ** (i - 6) * ((edges[:-1] + edges[1:]) / 2)).tolist()
-    return torch.tensor(sorted([*magnitudes, *(-m for m in magnitudes), 0.0, 1.0]), dtype=torch.float32)
+    return torch.tensor(sorted([*magnitudes, *(-m for m in magnitudes), 0.0, 1.0]), dtype=torch.float32, device="cpu")

@@ -19,7 +19,7 @@ def _grid_codes() -> torch.Tensor:
     it, and the error this adds is below 1.6e-5 of a block's range.
     """
     levels = dynamic_map()
-    points = torch.arange(_GRID + 1, dtype=torch.float32) / _GRID * 2 - 1
+    points = torch.arange(_GRID + 1, dtype=torch.float32, device="cpu") / _GRID * 2 - 1
     return torch.bucketize(points, (levels[:-1] + levels[1:]) / 2).to(torch.uint8)
 
 

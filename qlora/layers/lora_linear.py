@@ -1,0 +1,129 @@
+"""A frozen linear layer with a low-rank adapter beside it."""
+
+import math
+
+import torch
+from torch import nn
+
+from qlora.kernels import ops
+from qlora.layers.quantized_linear import QuantizedLinear
+
+
+class LoraLinear(nn.Module):
+    """y = base(x) + scaling · dropout(x) · lora_Aᵀ · lora_Bᵀ, with scaling = alpha / r (equations 3 and 5).
+
+    Only lora_A and lora_B train. lora_B starts at zero, so a fresh adapter changes nothing. What is kept for the
+    backward pass is x alone: the product with lora_A is computed again, dropout is drawn again from its seed, and a
+    quantized base weight is decoded again.
+
+    Args:
+        base: `QuantizedLinear` or `nn.Linear`; it is frozen here.
+        r: rank.
+        alpha: numerator of the scaling.
+        dropout: probability of dropping an element of the adapter's input while training.
+        dtype: of lora_A and lora_B.
+        generator: for lora_A's initial values (Kaiming uniform with a = √5, as PEFT draws them).
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        r: int,
+        alpha: float,
+        *,
+        dropout: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.r, self.alpha, self.scaling, self.dropout = r, alpha, alpha / r, dropout
+        self.enabled = True
+        device = base.weight.device
+        bound = math.sqrt(1 / base.in_features)
+        initial = torch.empty(r, base.in_features).uniform_(-bound, bound, generator=generator)
+        self.lora_A = nn.Parameter(initial.to(device=device, dtype=dtype))  # (r, in)
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, r, device=device, dtype=dtype))  # (out, r)
+
+    @property
+    def in_features(self) -> int:
+        """Width of the input."""
+        return self.base.in_features
+
+    @property
+    def out_features(self) -> int:
+        """Width of the output."""
+        return self.base.out_features
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The base layer's weight, as stored; some models look at its device or dtype."""
+        return self.base.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (…, in) -> (…, out), in x's dtype."""
+        if not self.enabled:
+            return self.base(x)
+        dropout = self.dropout if self.training else 0.0
+        # The seed is drawn from torch's generator, which activation checkpointing restores for the recomputation.
+        seed = int(torch.randint(2**62, (1,))) if dropout else 0
+        if isinstance(self.base, QuantizedLinear):
+            stored = (*self.base.quantized_weight.tensors(), self.base.block_size)
+        else:
+            stored = (self.base.weight,)
+        y = _BaseAndAdapter.apply(x, self.lora_A, self.lora_B, self.scaling, dropout, seed, *stored)
+        return y if self.base.bias is None else y + self.base.bias.to(y.dtype)
+
+    def extra_repr(self) -> str:
+        return f"r={self.r}, alpha={self.alpha}, dropout={self.dropout}"
+
+
+class _BaseAndAdapter(torch.autograd.Function):
+    """Base and adapter as one function, so that x is the only activation kept."""
+
+    @staticmethod
+    def forward(ctx, x, lora_A, lora_B, scaling, dropout, seed, *stored):
+        ctx.save_for_backward(x, lora_A, lora_B, *(t for t in stored if isinstance(t, torch.Tensor)))
+        ctx.scaling, ctx.dropout, ctx.seed = scaling, dropout, seed
+        ctx.stored = [None if isinstance(t, torch.Tensor) else (t,) for t in stored]
+        rows = x.reshape(-1, x.shape[-1])  # (tokens, in)
+        if len(stored) == 1:
+            y = rows @ stored[0].to(x.dtype).T
+        else:
+            *quantized, block_size = stored
+            y = ops.quantized_linear(rows, *quantized, block_size, lora_B.shape[0])
+        hidden = _dropped(rows, dropout, seed) @ lora_A.to(x.dtype).T  # (tokens, r)
+        y = torch.addmm(y, hidden, lora_B.to(x.dtype).T, alpha=scaling)  # (tokens, out)
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, lora_A, lora_B, *tensors = ctx.saved_tensors
+        remaining = iter(tensors)
+        stored = [next(remaining) if other is None else other[0] for other in ctx.stored]
+        rows = _dropped(x.reshape(-1, x.shape[-1]), ctx.dropout, ctx.seed)  # (tokens, in)
+        grad = grad.reshape(-1, grad.shape[-1])  # (tokens, out)
+        grad_hidden = ctx.scaling * (grad @ lora_B.to(grad.dtype))  # (tokens, r)
+        grad_A = grad_B = grad_x = None
+        if ctx.needs_input_grad[1]:
+            grad_A = (grad_hidden.T @ rows).to(lora_A.dtype)
+        if ctx.needs_input_grad[2]:
+            grad_B = (ctx.scaling * (grad.T @ (rows @ lora_A.to(x.dtype).T))).to(lora_B.dtype)
+        if ctx.needs_input_grad[0]:
+            if len(stored) == 1:
+                weight = stored[0].to(grad.dtype)
+            else:
+                *quantized, block_size = stored
+                weight = ops.dequantize(*quantized, block_size, (grad.shape[-1], x.shape[-1]), grad.dtype)
+            grad_x = _dropped(grad_hidden @ lora_A.to(grad.dtype), ctx.dropout, ctx.seed)
+            grad_x = grad_x.addmm_(grad, weight).view(x.shape)
+        return (grad_x, grad_A, grad_B, *[None] * (3 + len(ctx.stored)))
+
+
+def _dropped(rows: torch.Tensor, probability: float, seed: int) -> torch.Tensor:
+    """rows (tokens, in) with elements dropped by a mask that depends on `seed` and the shape alone, rescaled."""
+    if not probability:
+        return rows
+    generator = torch.Generator(rows.device).manual_seed(seed)
+    kept = torch.rand(rows.shape, device=rows.device, generator=generator) >= probability
+    return rows * kept * (1 / (1 - probability))

@@ -1,0 +1,114 @@
+"""A linear layer whose frozen weight is stored quantized."""
+
+import torch
+from torch import nn
+
+from qlora.kernels import ops
+from qlora.quantization import packing
+from qlora.quantization.codebook import bits_of
+from qlora.quantization.weight import QuantizedWeight, quantize
+
+_CONSTANTS = ("absmax", "nested_absmax", "offset", "nested_codebook", "codebook")
+
+
+class QuantizedLinear(nn.Module):
+    """y = x · dequantize(W)ᵀ + bias (equation 5 of the paper, without the adapter).
+
+    W is decoded to x's dtype for the product and never kept decoded. No gradient reaches W; the gradient for x decodes
+    it again.
+
+    Args:
+        in_features, out_features, bias: as in `nn.Linear`.
+        quant_type, block_size, double_quantization: as in `qlora.quantize`.
+        device, dtype: of the bias, and of the codes' storage.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        quant_type: str = "nf4",
+        block_size: int = 64,
+        double_quantization: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.quant_type = quant_type
+        self.block_size = block_size
+        self.double_quantization = double_quantization
+        self.weight_dtype = dtype or torch.get_default_dtype()
+        stored = packing.packed_bytes(in_features * out_features, bits_of(quant_type))
+        self.weight = nn.Parameter(torch.empty(stored, dtype=torch.uint8, device=device), requires_grad=False)
+        for name in _CONSTANTS:
+            self.register_buffer(name, None)
+        self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
+
+    @classmethod
+    def from_linear(
+        cls,
+        linear: nn.Linear,
+        quant_type: str = "nf4",
+        *,
+        block_size: int = 64,
+        double_quantization: bool = True,
+        name: str = "weight",
+    ) -> "QuantizedLinear":
+        """Quantize an `nn.Linear`; its bias is shared, not copied.
+
+        Raises:
+            ValueError: as `qlora.quantize` does; `name` is what the message calls the weight.
+        """
+        module = cls(
+            linear.in_features,
+            linear.out_features,
+            bias=False,
+            quant_type=quant_type,
+            block_size=block_size,
+            double_quantization=double_quantization,
+            dtype=linear.weight.dtype,
+        )
+        module.bias = linear.bias
+        module.quantized_weight = quantize(
+            linear.weight.data, quant_type, block_size=block_size, double_quantization=double_quantization, name=name
+        )
+        return module
+
+    @property
+    def quantized_weight(self) -> QuantizedWeight:
+        """The weight with its constants, as a view of this module's tensors."""
+        return QuantizedWeight(
+            codes=self.weight,
+            **{name: getattr(self, name) for name in _CONSTANTS},
+            quant_type=self.quant_type,
+            block_size=self.block_size,
+            shape=torch.Size((self.out_features, self.in_features)),
+            dtype=self.weight_dtype,
+        )
+
+    @quantized_weight.setter
+    def quantized_weight(self, value: QuantizedWeight) -> None:
+        expected = (self.out_features, self.in_features)
+        if tuple(value.shape) != expected:
+            raise ValueError(f"expected a weight of shape {expected}, got {tuple(value.shape)}")
+        self.weight = nn.Parameter(value.codes, requires_grad=False)
+        self.quant_type, self.block_size = value.quant_type, value.block_size
+        self.double_quantization, self.weight_dtype = value.double_quantization, value.dtype
+        for name in _CONSTANTS:
+            setattr(self, name, getattr(value, name))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (…, in_features) -> (…, out_features), in x's dtype."""
+        y = ops.quantized_linear(x, *self.quantized_weight.tensors(), self.block_size, self.out_features)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
+            f"quant_type={self.quant_type}, block_size={self.block_size}, "
+            f"double_quantization={self.double_quantization}"
+        )

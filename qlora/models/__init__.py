@@ -1,0 +1,1 @@
+"""Loading models: straight to 4-bit, and the packaged demo model."""

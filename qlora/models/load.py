@@ -1,0 +1,70 @@
+"""Loading a causal language model straight to 4-bit, with its tokenizer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from qlora.config import ModelConfig, QuantizationSettings
+from qlora.errors import InputError
+from qlora.models.demo import DEMO_MODEL, demo_model_dir
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_quantized(
+    model: ModelConfig, quantization: QuantizationSettings, *, device: torch.device, dtype: torch.dtype
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Load a model with its linear layers quantized (the output head stays as it is), and its tokenizer.
+
+    Args:
+        model: which one: the demo model, a folder, or a hub name.
+        quantization: how to store the linear layers.
+        device: where to put it.
+        dtype: of what is not quantized, and of the computation.
+
+    Raises:
+        InputError: no such model, an incomplete or damaged file, or no network for a hub name.
+    """
+    import transformers
+
+    from qlora.models.huggingface import QuantizationConfig
+
+    source = _source(model.name)
+    config = QuantizationConfig(quantization.quant_type, quantization.block_size, quantization.double_quantization)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(
+            source, quantization_config=config, dtype=dtype, device_map={"": device}
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(_explain(model.name, source, error)) from error
+    except Exception as error:
+        # safetensors raises a type of its own for a truncated or foreign file.
+        if type(error).__module__.partition(".")[0] not in ("safetensors", "safetensors_rust"):
+            raise
+        raise InputError(f"A weight file of {source} is damaged ({error}): fetch or convert it again.") from error
+    return loaded.eval(), tokenizer
+
+
+def _source(name: str) -> str:
+    if name == DEMO_MODEL:
+        return str(demo_model_dir())
+    if Path(name).expanduser().is_dir():
+        return str(Path(name).expanduser())
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise InputError(f"There is no model folder {name}: give a folder with config.json and safetensors files.")
+    return name
+
+
+def _explain(name: str, source: str, error: Exception) -> str:
+    if Path(source).is_dir():
+        if not (Path(source) / "config.json").exists():
+            return f"The folder {source} holds no model: config.json is missing."
+        return f"The model in {source} cannot be loaded: {str(error).splitlines()[0]}"
+    return (
+        f"The model {name!r} is not on this machine and could not be fetched. Check the name and the network, "
+        f"or give a local folder. ({str(error).splitlines()[0]})"
+    )
