@@ -28,7 +28,8 @@ class NoteSection:
 
 
 PLACE = re.compile(
-    r"^> (?:(?P<kind>Section|Table|Figure|Appendix) (?P<number>\d+(?:\.\d+)?|[A-G](?:\.\d)?)|(?P<alone>Abstract|References))"
+    r"^> (?:(?P<kind>Section|Table|Figure|Appendix) (?P<number>\d+(?:\.\d+)?|[A-G](?:\.\d)?)"
+    r"|(?P<alone>Abstract|References))"
     r" · (?:page (?P<page>\d+)|pages (?P<first>\d+)–(?P<last>\d+))$"
 )
 
@@ -41,7 +42,9 @@ def parse_sections(file: str, text: str) -> list[NoteSection]:
     for section in sections:
         heading, place_line, *rest = section.split("\n")
         place = PLACE.match(place_line)
-        assert place, f"{file}: '{heading}' is followed by '{place_line}', not by a place such as '> Section 3 · page 4'"
+        assert place, (
+            f"{file}: '{heading}' is followed by '{place_line}', not by a place such as '> Section 3 · page 4'"
+        )
         blocks = [" ".join(block.split()) for block in re.split(r"\n\s*\n", "\n".join(rest)) if block.strip()]
         numbers = tuple(match[1] for block in blocks if (match := re.fullmatch(r"Numbers: (\S+\.csv)", block)))
         found.append(

@@ -20,7 +20,9 @@ def missing(entry: dict, pages: tuple[str, ...]) -> list[str]:
     """Keywords on none of the pages named, and pages without any of the keywords."""
     texts = {page: pages[page - 1] for page in pages_of(entry)}
     lost = [word for word in entry["keywords"] if not any(word in text for text in texts.values())]
-    return lost + [f"page {page}" for page, text in texts.items() if not any(word in text for word in entry["keywords"])]
+    return lost + [
+        f"page {page}" for page, text in texts.items() if not any(word in text for word in entry["keywords"])
+    ]
 
 
 def test_there_are_enough_of_each_kind():

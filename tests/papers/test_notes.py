@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-
 from paper_text import (
     NOTES,
     PAGES,
@@ -55,7 +54,9 @@ def test_paragraphs_can_be_quoted_alone():
 
 
 def test_tables_name_their_numbers():
-    for table in {section.number: section for section in note_sections() if section.kind == "Table" and section.numbers}.values():
+    for table in {
+        section.number: section for section in note_sections() if section.kind == "Table" and section.numbers
+    }.values():
         assert len(table.numbers) == 1
         assert table.numbers[0].startswith(f"table_{int(table.number):02d}_")
     named = {name for section in note_sections() for name in section.numbers}
@@ -89,9 +90,11 @@ def test_headings_stand_on_the_pages_named():
 
 
 def test_numbers_of_a_note_stand_on_its_pages():
-    """Numbers of three digits or more in a note about one page are looked up there, unless the note says they are not printed."""
+    """Decimal and long numbers of a note are looked up on its pages, unless it says that they are not printed."""
     pages = paper_pages()
-    exempt = re.compile(r"Our (?:note|reading|derivation|arithmetic)|measured from|read from the picture|Inconsistency|\barXiv\b")
+    exempt = re.compile(
+        r"Our (?:note|reading|derivation|arithmetic)|measured from|read from the picture|Inconsistency|\barXiv\b"
+    )
     checked = 0
     for section in note_sections():
         if section.file.startswith(("11_", "14_", "15_")) or section.kind == "References":

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from paper_text import NOTES, csv_rows, note_sections, paper_pages
 
 FILES = sorted(path.name for path in NOTES.glob("*.csv"))
@@ -44,19 +43,27 @@ def test_printed_numbers_stand_on_their_page(name):
     assert checked or name.startswith(("figure_02", "figure_03", "figure_04", "figure_06_memory"))
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("table_") and not name.startswith("table_13")])
+@pytest.mark.parametrize(
+    "name", [name for name in FILES if name.startswith("table_") and not name.startswith("table_13")]
+)
 def test_rows_stand_in_the_paper_in_the_same_order(name):
     """A row's numbers follow one another on the page, so a value in the wrong column or row is noticed."""
     text = paper_pages()[PAGE_OF_FILE[name] - 1]
     stream = " ".join(re.findall(r"-?\d+(?:\.\d+)?(?:e-\d+)?", text.replace("±", " ")))
     for row in csv_rows(name):
-        numbers = [value for column, value in row.items() if column != "source" and re.fullmatch(r"-?\d+(?:\.\d+)?(?:e-\d+)?", value)]
+        numbers = [
+            value
+            for column, value in row.items()
+            if column != "source" and re.fullmatch(r"-?\d+(?:\.\d+)?(?:e-\d+)?", value)
+        ]
         assert f" {' '.join(numbers)} " in f" {stream} ", f"{name}: {row}"
 
 
 def test_pairwise_judgments_are_antisymmetric():
     rows = csv_rows("table_12_pairwise_gpt4.csv")
-    matrix = [[float(value) if value else 0.0 for key, value in row.items() if key.startswith("better_than_")] for row in rows]
+    matrix = [
+        [float(value) if value else 0.0 for key, value in row.items() if key.startswith("better_than_")] for row in rows
+    ]
     assert len(matrix) == 7
     assert all(matrix[i][j] == -matrix[j][i] for i in range(7) for j in range(7))
 
