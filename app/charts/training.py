@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.charts.canvas import FONT_PX, blank, dress
+from app.charts.canvas import FONT_PX, SMALL_PX, blank, plot_area, round_ticks
 from app.charts.palette import INK, MUTED, PALETTE
+from app.text import finetune as text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# A dashboard of charts side by side, or below each other on a narrow page: one width is readable in both.
 WIDTH_PX = 400
 HEIGHT_PX = 236
 
 # Bottom to top: what is there from the start lies below what comes and goes.
-COMPONENTS = {
-    "base_model": ("base model", PALETTE["base-model"]),
-    "adapters": ("adapters", PALETTE["adapter"]),
-    "gradients": ("gradients", PALETTE["gradient"]),
-    "optimizer": ("optimizer pages", PALETTE["optimizer"]),
-    "activations": ("activations", PALETTE["activation"]),
+COMPONENT_COLOURS = {
+    "base_model": PALETTE["base-model"],
+    "adapters": PALETTE["adapter"],
+    "gradients": PALETTE["gradient"],
+    "optimizer": PALETTE["optimizer"],
+    "activations": PALETTE["activation"],
 }
 
 _MOST_COLUMNS = 200
 _SMOOTHING = 0.8
+_AREA = "■"
 _DASHES = (0, (4, 3))
 
 
@@ -51,23 +54,21 @@ def loss_chart(
     """Training loss at each step, and smoothed.
 
     Args:
-        steps: from 1, ascending.
+        steps: from 1, ascending, at least one.
         losses: nats a token, one a step.
         last_step: right end of the axis, for a run that is not there yet.
     """
-    figure, axes = _axes(width_px, steps, last_step, "loss, nats a token", legend_rows=1)
+    figure, axes = _axes(width_px, steps, last_step, text.LOSS_AXIS, highest=max(losses), legend_rows=1)
     steps_a_column = _steps_a_column(steps)
     if steps_a_column == 1:
-        name = "each step"
+        name, mark = text.LOSS_EACH_STEP, "-"
         axes.plot(steps, losses, color=MUTED, linewidth=1, marker="o", markersize=_marker_px(steps), gid="loss")
     else:
-        name = f"range of {steps_a_column} steps"
-        lowest, highest = _columns(losses, min), _columns(losses, max)
-        _fill(axes, lowest, highest, _edges(steps), MUTED, "loss", opacity=0.4)
+        name, mark = text.LOSS_RANGE.format(steps=steps_a_column), _AREA
+        _fill(axes, _columns(losses, min), _columns(losses, max), _edges(steps), MUTED, "loss", opacity=0.4)
     at, line = _thinned(steps, smoothed(losses))
     axes.plot(at, line, color=PALETTE["accent"], linewidth=2.5, gid="smoothed-loss")
-    _from_zero(axes, losses)
-    _legend(figure, [(name, MUTED, "-"), ("smoothed", PALETTE["accent"], "-")])
+    _legend(figure, [(name, MUTED, mark), (text.LOSS_SMOOTHED, PALETTE["accent"], "-")])
     return figure
 
 
@@ -75,10 +76,9 @@ def learning_rate_chart(
     steps: Sequence[int], learning_rates: Sequence[float], *, last_step: int | None = None, width_px: int = WIDTH_PX
 ) -> Figure:
     """Learning rate of each step (arguments as for `loss_chart`)."""
-    from matplotlib.ticker import FuncFormatter
-
-    figure, axes = _axes(width_px, steps, last_step, "learning rate")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_power(value)))
+    figure, axes = _axes(
+        width_px, steps, last_step, text.LEARNING_RATE_AXIS, highest=max(learning_rates), tick_text=short_power
+    )
     _line(axes, steps, learning_rates, "learning-rate")
     return figure
 
@@ -87,14 +87,14 @@ def throughput_chart(
     steps: Sequence[int], tokens_per_second: Sequence[float], *, last_step: int | None = None, width_px: int = WIDTH_PX
 ) -> Figure:
     """Tokens a second of each step, padding not counted (arguments as for `loss_chart`)."""
-    figure, axes = _axes(width_px, steps, last_step, "tokens a second")
+    figure, axes = _axes(width_px, steps, last_step, text.THROUGHPUT_AXIS, highest=max(tokens_per_second))
     _line(axes, steps, tokens_per_second, "tokens-per-second")
     return figure
 
 
 def memory_chart(
     steps: Sequence[int],
-    memory_mib: dict[str, Sequence[float]],
+    memory_mib: Mapping[str, Sequence[float]],
     *,
     budget_mib: float | None = None,
     last_step: int | None = None,
@@ -104,24 +104,26 @@ def memory_chart(
 
     Args:
         steps: as for `loss_chart`.
-        memory_mib: a list of MiB, one a step, for each key of `COMPONENTS`.
+        memory_mib: a list of MiB, one a step, for each key of `COMPONENT_COLOURS`.
         budget_mib: what may be on the device, or None for no limit.
     """
-    figure, axes = _axes(width_px, steps, last_step, "MiB on the device", legend_rows=2)
+    highest = max(map(sum, zip(*(memory_mib[key] for key in COMPONENT_COLOURS), strict=True)))
+    figure, axes = _axes(
+        width_px, steps, last_step, text.MEMORY_AXIS, highest=max(highest, budget_mib or 0), legend_rows=2
+    )
     edges = _edges(steps)
-    below = [0.0] * len(edges[:-1])
-    for key, (_, colour) in COMPONENTS.items():
+    below = [0.0] * (len(edges) - 1)
+    entries = []
+    for key, colour in COMPONENT_COLOURS.items():
         # The fullest step of a column stands for it: a mean would hide a moment above the budget.
         top = [low + high for low, high in zip(below, _columns(memory_mib[key], max), strict=True)]
         _fill(axes, below, top, edges, colour, f"memory-{key}")
+        entries.append((text.COMPONENTS[key], colour, _AREA))
         below = top
-    highest = max([*below, budget_mib or 0, 1])
-    axes.set_ylim(0, highest * 1.08)
-    entries = [(label, colour, "■") for label, colour in COMPONENTS.values()]
     if budget_mib is not None:
-        axes.axhline(budget_mib, color=INK, linewidth=1.5, linestyle=_DASHES, gid="budget")
-        entries.append(("budget", INK, _DASHES))
-    _legend(figure, entries, columns=3)
+        axes.hlines(budget_mib, *axes.get_xlim(), color=INK, linewidth=1.5, linestyle=_DASHES, gid="budget")
+        entries.append((text.MEMORY_BUDGET, INK, _DASHES))
+    _legend(figure, entries)
     return figure
 
 
@@ -139,50 +141,65 @@ def page_moves_chart(
         steps: as for `loss_chart`.
         pages_in, pages_out: moves in each step.
     """
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    edges = _edges(steps)
     steps_a_column = _steps_a_column(steps)
-    label = "pages moved a step" if steps_a_column == 1 else f"pages moved in {steps_a_column} steps"
-    figure, axes = _axes(width_px, steps, last_step, label, legend_rows=1)
+    label = text.PAGE_MOVES_AXIS if steps_a_column == 1 else text.PAGE_MOVES_AXIS_SUMMED.format(steps=steps_a_column)
     arrived, left = _columns(pages_in, sum), _columns(pages_out, sum)
-    entries = [("to the device", PALETTE["page-resident"], "■"), ("away from it", PALETTE["page-evicted"], "■")]
-    none = [0] * len(arrived)
+    highest = max([*arrived, *left, 1])
+    figure, axes = _axes(width_px, steps, last_step, label, highest=highest, lowest=-highest, legend_rows=1)
+    none, edges = [0] * len(arrived), _edges(steps)
     _fill(axes, none, arrived, edges, PALETTE["page-resident"], "pages-in")
     _fill(axes, [-moves for moves in left], none, edges, PALETTE["page-evicted"], "pages-out")
-    highest = max([*arrived, *left, 1]) * 1.08
-    axes.set_ylim(-highest, highest)
-    axes.axhline(0, color=MUTED, linewidth=1)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
-    _legend(figure, entries)
+    axes.hlines(0, *axes.get_xlim(), color=MUTED, linewidth=1)
+    _legend(
+        figure,
+        [(text.PAGES_ARRIVED, PALETTE["page-resident"], _AREA), (text.PAGES_LEFT, PALETTE["page-evicted"], _AREA)],
+    )
     return figure
 
 
-def _axes(
-    width_px: int, steps: Sequence[int], last_step: int | None, y_label: str, *, legend_rows: int = 0
-) -> tuple[Figure, Axes]:
-    from matplotlib.ticker import MaxNLocator
+def short_power(value: float) -> str:
+    """2e-4 for 0.0002."""
+    mantissa, exponent = f"{value:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}" if value and abs(int(exponent)) > 2 else f"{value:g}"
 
-    figure = blank(width_px, HEIGHT_PX, left=44, right=20, top=30 + 17 * legend_rows, bottom=42)
-    axes = figure.add_subplot()
-    dress(axes, x_label="step")
-    # Level above the axis instead of upright beside it: easier to read, and the plot keeps the width.
-    figure.text(0, 0.985, y_label, color=INK, fontsize=FONT_PX, va="top")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlim(0.5, max([last_step or 0, 2, *steps[-1:]]) + 0.5)
+
+def _axes(
+    width_px: int,
+    steps: Sequence[int],
+    last_step: int | None,
+    label: str,
+    *,
+    highest: float,
+    lowest: float = 0,
+    legend_rows: int = 0,
+    tick_text: Callable[[float], str] = "{:,g}".format,
+) -> tuple[Figure, Axes]:
+    figure = blank(width_px, HEIGHT_PX)
+    # Level above the plot instead of upright beside it: easier to read, and the plot keeps the width.
+    figure.text(0, 0.985, label, color=INK, fontsize=FONT_PX, va="top")
+    end = max(last_step or 0, 2, *steps[-1:])
+    step_ticks = {1: "1", **{step: name for step, name in round_ticks(end).items() if step > 1 and step % 1 == 0}}
+    ticks = [tick for tick in round_ticks(highest or 1, 3) if lowest == 0 or tick % 1 == 0]
+    axes = plot_area(
+        figure,
+        x=(0.5, end + 0.5),
+        y=(lowest * 1.08, (highest or 1) * 1.08),
+        left=44,
+        right=20,
+        top=30 + 17 * legend_rows,
+        bottom=42,
+        x_ticks=step_ticks,
+        y_ticks={sign * tick: tick_text(tick) for tick in ticks for sign in ((1, -1) if lowest < 0 else (1,))},
+        x_label=text.STEP_AXIS,
+        grid="y",
+    )
+    axes.hlines(lowest * 1.08, *axes.get_xlim(), color=MUTED, linewidth=1)
     return figure, axes
 
 
 def _line(axes: Axes, steps: Sequence[int], values: Sequence[float], gid: str) -> None:
     at, line = _thinned(steps, values)
     axes.plot(at, line, color=PALETTE["accent"], linewidth=2, marker="o", markersize=_marker_px(steps), gid=gid)
-    _from_zero(axes, values)
-
-
-def _from_zero(axes: Axes, values: Sequence[float]) -> None:
-    axes.set_ylim(0, max([*values, 1e-12]) * 1.08)
 
 
 def _marker_px(steps: Sequence[int]) -> int:
@@ -202,7 +219,7 @@ def _fill(
     """Columns between `lower` and `upper`; one more edge than there are columns."""
     from matplotlib.patches import StepPatch
 
-    # Not axes.stairs: it walks every path again to find limits, which are set here anyway.
+    # Not axes.stairs: it walks every path again to find limits, which are set already.
     axes.add_artist(
         StepPatch(upper, edges, baseline=lower, fill=True, color=colour, alpha=opacity, linewidth=0, gid=gid)
     )
@@ -220,7 +237,7 @@ def _columns(values: Sequence[float], combine: Callable[[Sequence[float]], float
 
 def _edges(steps: Sequence[int]) -> list[float]:
     """Where the columns of `_columns` begin, and where the last one ends."""
-    return [first - 0.5 for first in _columns(steps, min)] + [step + 0.5 for step in steps[-1:]]
+    return [first - 0.5 for first in _columns(steps, min)] + [steps[-1] + 0.5]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -232,30 +249,22 @@ def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[float]
     return _columns(steps, _mean), _columns(values, _mean)
 
 
-def _short_power(value: float) -> str:
-    """2e-4 for 0.0002."""
-    if value == 0:
-        return "0"
-    mantissa, exponent = f"{value:.3e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}" if abs(int(exponent)) > 2 else f"{value:g}"
-
-
 def _legend(figure: Figure, entries: Sequence[tuple[str, str, str | tuple]], *, columns: int = 3) -> None:
     """Names with their colours between the heading and the plot, in rows of `columns`.
 
     Args:
-        entries: name, colour, and "■" for an area or the line style of a line.
+        entries: name, colour, and `_AREA` or the line style of a line.
     """
     from matplotlib.lines import Line2D
 
-    width, height = figure.get_size_inches() * 72
+    width, height = figure.get_size_inches() * figure.dpi
     for position, (name, colour, mark) in enumerate(entries):
         row, column = divmod(position, columns)
         left = column * (width - 10) / columns
-        top = (height - 28 - 17 * row) / height
-        if mark == "■":
-            figure.text(left / width, top, mark, color=colour, fontsize=FONT_PX, va="center")
+        middle = (height - 28 - 17 * row) / height
+        if mark == _AREA:
+            figure.text(left / width, middle, mark, color=colour, fontsize=FONT_PX, va="center")
         else:
             ends = [(left + 1) / width, (left + 14) / width]
-            figure.add_artist(Line2D(ends, [top, top], color=colour, linewidth=2, linestyle=mark))
-        figure.text((left + 18) / width, top, name, color=INK, fontsize=FONT_PX - 1, va="center")
+            figure.add_artist(Line2D(ends, [middle, middle], color=colour, linewidth=2, linestyle=mark))
+        figure.text((left + 18) / width, middle, name, color=INK, fontsize=SMALL_PX, va="center")
