@@ -1,0 +1,127 @@
+"""``python -m app.assistant``: ask, index and evaluate from the shell."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from app.assistant.answering import Answer
+from app.assistant.assistant import Assistant
+from app.assistant.evaluation import evaluate, read_questions
+from app.assistant.library import papers
+from qlora.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status (0, or 2 after input that cannot be used)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app.assistant", description="Ask the QLoRA paper.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--paper", default="", metavar="ID", help="a paper of papers/manifest.toml (default: the first)"
+    )
+    common.add_argument("--notes-only", action="store_true", help="answer from the notes even if the PDF is there")
+    common.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    ask = commands.add_parser("ask", parents=[common], help="answer one question or a file of them")
+    ask.add_argument("question", nargs="?", help="a question in quotes")
+    ask.add_argument("--questions", type=Path, metavar="FILE", help='JSON lines with a "question" each')
+    ask.set_defaults(run=_ask)
+
+    index = commands.add_parser("index", parents=[common], help="build the search index, or check that it is current")
+    index.set_defaults(run=_index)
+
+    report = commands.add_parser(
+        "evaluate", parents=[common], help="recall, citation and refusal figures on gold questions"
+    )
+    report.add_argument("gold", type=Path, metavar="GOLD", help="JSON lines: question, pdf_page, keywords, answerable")
+    report.set_defaults(run=_evaluate)
+    return parser
+
+
+def _assistant(options: argparse.Namespace) -> Assistant:
+    known = {paper.id: paper for paper in papers()}
+    if options.paper and options.paper not in known:
+        raise InputError(f"There is no paper “{options.paper}”. Known papers: {', '.join(known)}.")
+    return Assistant(known.get(options.paper), with_pdf=not options.notes_only)
+
+
+def _ask(options: argparse.Namespace) -> int:
+    if (options.question is None) == (options.questions is None):
+        raise InputError("Give one question in quotes, or --questions FILE with one JSON object a line.")
+    questions = (
+        [options.question]
+        if options.question is not None
+        else [r["question"] for r in read_questions(options.questions)]
+    )
+    assistant = _assistant(options)
+    for question in questions:
+        answer = assistant.ask(question)
+        print(json.dumps(answer.record(), ensure_ascii=False) if options.json else _readable(answer), flush=True)
+    return 0
+
+
+def _readable(answer: Answer) -> str:
+    lines = [answer.text, ""]
+    if answer.declined and answer.citations:
+        lines.append("Nearest passages:")
+    for citation in answer.citations:
+        origin = "from the paper" if citation.source == "paper" else "from our notes"
+        lines.append(f"[{citation.number}] {origin}, p. {citation.pdf_page}, {citation.section}: {citation.quote}")
+    return "\n".join(lines) + "\n"
+
+
+def _index(options: argparse.Namespace) -> int:
+    assistant = _assistant(options)
+    start = time.perf_counter()
+    built = False
+
+    def progress(fraction: float) -> None:
+        nonlocal built
+        built = True
+        print(f"\rindexing {fraction:4.0%}", end="", file=sys.stderr, flush=True)
+
+    index = assistant.open(progress).search.index
+    found = assistant.find_pdf()
+    if built:
+        print(file=sys.stderr)
+    result = {
+        "paper": assistant.paper.id,
+        "pdf": found.path is not None,
+        "passages": len(index.chunks),
+        "built": built,
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+    if options.json:
+        print(json.dumps(result))
+    else:
+        origin = "the paper and our notes" if result["pdf"] else "our notes (no PDF)"
+        print(
+            f"{result['passages']} passages from {origin}, {'built' if built else 'unchanged'}, {result['seconds']} s"
+        )
+    if found.problem:
+        print(f"note: {found.problem}", file=sys.stderr)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    report = evaluate(_assistant(options), read_questions(options.gold))
+    if options.json:
+        print(json.dumps(report.record(), ensure_ascii=False))
+    else:
+        print(report.readable())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

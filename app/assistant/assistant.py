@@ -1,0 +1,101 @@
+"""The assistant itself: one paper, its index, and a question at a time."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from app.assistant import library
+from app.assistant.answering import Answer, compose
+from app.assistant.embedding import MiniLM
+from app.assistant.grounding import Grounding
+from app.assistant.index import open_index
+from app.assistant.library import FoundPdf, Paper
+from app.assistant.question import parse
+from app.assistant.retrieval import Hit, PaperRetriever, Search
+
+_LOOKED_AT = 10
+"""Passages that are read for every question; five are cited at most."""
+
+
+class Assistant:
+    """Answers from one paper, or from the notes about it while its PDF is not there.
+
+    Opening is lazy: the first question, or :meth:`open`, reads the PDF and opens the index (or builds it). A PDF that
+    appears later is taken up by the next call of :meth:`open`.
+
+    Args:
+        paper: the manifest's first paper if left out.
+        folder: where the manifest, the notes and perhaps a PDF are.
+        embedder: shared between assistants to load the model once.
+        with_pdf: False to answer from the notes even if there is a PDF.
+    """
+
+    def __init__(
+        self,
+        paper: Paper | None = None,
+        folder: Path = library.PAPERS_FOLDER,
+        embedder: MiniLM | None = None,
+        with_pdf: bool = True,
+    ):
+        self.folder = folder
+        self.paper = paper or library.papers(folder)[0]
+        self.embedder = embedder or MiniLM()
+        self.with_pdf = with_pdf
+        self._lock = threading.Lock()
+        self._opened: tuple[Path | None, Grounding] | None = None
+
+    def find_pdf(self) -> FoundPdf:
+        return library.find_pdf(self.paper, self.folder) if self.with_pdf else FoundPdf(None)
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened is not None
+
+    def open(self, progress: Callable[[float], None] = lambda fraction: None) -> Grounding:
+        """Everything that a question needs, made ready; at once when it is and the PDF is still the same one.
+
+        Raises:
+            InputError: the embedding model, the notes or the PDF cannot be used, or there is no room for the index.
+        """
+        with self._lock:
+            pdf = self.find_pdf().path
+            if self._opened is None or self._opened[0] != pdf:
+                index = open_index(self.paper, pdf, self.embedder, progress)
+                self._opened = (pdf, Grounding(Search(index, self.embedder)))
+            return self._opened[1]
+
+    @property
+    def pdf(self) -> Path | None:
+        """The PDF that answers come from; None before :meth:`open` and when there is none."""
+        return self._opened[0] if self._opened else None
+
+    def retriever(self, k: int = 5) -> PaperRetriever:
+        """The passages as a LangChain retriever."""
+        return PaperRetriever(search=self._ready().search, k=k)
+
+    def retrieve(self, question: str, k: int = 5) -> list[Hit]:
+        """The ``k`` passages nearest to the question, whether they answer it or not.
+
+        Raises:
+            InputError: the question is empty or too long, or see :meth:`open`.
+        """
+        return self._ready().search.search(parse(question).text, k)
+
+    def ask(self, question: str) -> Answer:
+        """An answer with citations, or a refusal with the nearest passages.
+
+        Raises:
+            InputError: the question is empty or too long, or see :meth:`open`.
+        """
+        parsed = parse(question)
+        grounding = self._ready()
+        start = time.perf_counter()
+        hits = grounding.search.search(parsed.text, _LOOKED_AT)
+        evidence = [grounding.evidence(parsed, hit) for hit in hits]
+        verdict, answering = grounding.judge(parsed, evidence)
+        answer = compose(parsed, verdict, answering, hits, evidence)
+        return Answer(**{**answer.__dict__, "seconds": time.perf_counter() - start})
+
+    def _ready(self) -> Grounding:
+        return self._opened[1] if self._opened else self.open()

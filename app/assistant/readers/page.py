@@ -1,0 +1,82 @@
+"""What every reader returns: pages, the blocks on them, and the words with their boxes."""
+
+import re
+from dataclasses import dataclass, field
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in points (1/72 inch) from the page's upper left corner."""
+
+KINDS = ("text", "heading", "table", "figure", "caption", "equation", "footnote", "reference", "margin", "footer")
+
+FRONT_MATTER = "Title and authors"
+"""The section of what stands above the first heading."""
+
+_SPACES_AND_HYPHENS = re.compile(r"[\s\-\u00ad\u2010\u2011\ufffe\x02]+")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and where it stands: one box, or two when it was hyphenated over a line end."""
+
+    text: str
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph, heading, caption or table.
+
+    ``kind`` is one of :data:`KINDS`. ``rows`` (tables only) are the table's lines from top to bottom, each a run of
+    words; for every other kind ``words`` hold the text. ``lead`` is the bold run-in title a paragraph starts with,
+    ``label`` what a caption or table is called ("Table 2"). ``section`` is the section it stands in.
+    """
+
+    kind: str
+    words: tuple[Word, ...]
+    section: str = ""
+    lead: str = ""
+    label: str = ""
+    rows: tuple[tuple[Word, ...], ...] = ()
+
+    @property
+    def text(self) -> str:
+        return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: its number (1-based), its size in points, its blocks in reading order and its raw text.
+
+    ``raw_text`` is what the file itself yields for the page, before any of our layout work; quotes are checked against
+    it. ``source`` is ``"paper"`` or ``"notes"``; a page of notes stands for one section of them, about the pages
+    ``pdf_page`` to ``last_page`` of the paper.
+    """
+
+    pdf_page: int
+    width: float
+    height: float
+    blocks: tuple[Block, ...]
+    raw_text: str = field(repr=False)
+    source: str = "paper"
+    last_page: int = 0
+
+
+def bare(text: str) -> str:
+    """Text without spaces and hyphens, the form in which quotes and pages are compared: line ends hyphenate words and
+    extractors disagree about spaces, so neither can be evidence."""
+    return _SPACES_AND_HYPHENS.sub("", text)
+
+
+def merge_line_boxes(words: tuple[Word, ...] | list[Word]) -> tuple[Box, ...]:
+    """Boxes of the words, joined where they stand side by side on one line."""
+    merged: list[list[float]] = []
+    for word in words:
+        for left, top, right, bottom in word.boxes:
+            if merged:
+                last = merged[-1]
+                overlap = min(bottom, last[3]) - max(top, last[1])
+                if overlap > 0.4 * min(bottom - top, last[3] - last[1]) and left >= last[0] - 1:
+                    last[:] = [last[0], min(top, last[1]), max(right, last[2]), max(bottom, last[3])]
+                    continue
+            merged.append([left, top, right, bottom])
+    return tuple((round(a, 1), round(b, 1), round(c, 1), round(d, 1)) for a, b, c, d in merged)
