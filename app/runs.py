@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,6 +35,7 @@ TRAIN_COMMAND = (sys.executable, "-m", "qlora", "train")
 REQUESTED_NAME = "requested.yaml"
 INSTRUCTIONS_NAME = "instructions.jsonl"
 ADAPTER_NAME = "adapter"
+ID_FORMAT = "%Y%m%d-%H%M%S-%f"
 _STOP_NAME = "stop"
 _LOCK_NAME = "process.lock"
 _STDERR_NAME = "stderr.txt"
@@ -60,12 +62,12 @@ class Status:
         state: "starting" (no event yet), "running", "finished", "stopped", "failed", or "lost" (the process is gone
             and its log says nothing of an end).
         message: one sentence for a person; empty while the run is live.
-        stop_requested: somebody asked a live run to stop.
+        stopping_seconds: since when a live run has been asked to stop, or None.
     """
 
     state: str
     message: str = ""
-    stop_requested: bool = False
+    stopping_seconds: float | None = None
 
     @property
     def live(self) -> bool:
@@ -96,7 +98,7 @@ def start(
                     f"Run {other.id} is still going on, and one run at a time is as much as this machine is asked to "
                     "do: stop it, or wait for its end, then start again."
                 )
-            name = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
+            name = datetime.datetime.now(datetime.UTC).strftime(ID_FORMAT)
             # The folder gets its name only when the lock is held: a run that can be seen is live from the beginning.
             folder, hidden = root / name, root / f".{name}"
             try:
@@ -127,7 +129,7 @@ def status(run: Run) -> Status:
     if log and isinstance(log[-1], run_events.RunEnded):
         return Status(log[-1].outcome, log[-1].message)
     if alive:
-        return Status("running" if log else "starting", stop_requested=(run.folder / _STOP_NAME).exists())
+        return Status("running" if log else "starting", stopping_seconds=_stopping_seconds(run))
     words = stderr_sentence(run)
     if not log:
         return Status("failed", words or f"The trainer ended before its first event{_how_it_ended(run)}.")
@@ -162,6 +164,11 @@ def kill(run: Run) -> None:
 def events(run: Run, since: int = 0) -> list[run_events.Event]:
     """The run's events from number `since` on (the first is 0), as far as its log is written."""
     return _log(run.folder).read(since)
+
+
+def unreadable_lines(run: Run) -> int:
+    """Finished lines of the log that could not be read, as far as `events` has come."""
+    return _log(run.folder).unreadable_lines
 
 
 def list_runs() -> list[Run]:
@@ -220,6 +227,10 @@ class _Log:
         self._events: list[run_events.Event] = []
         self._lock = threading.Lock()
 
+    @property
+    def unreadable_lines(self) -> int:
+        return self._reader.unreadable_lines
+
     def read(self, since: int) -> list[run_events.Event]:
         with self._lock:
             self._events.extend(self._reader.read())
@@ -260,6 +271,13 @@ def _is_alive(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return False
+
+
+def _stopping_seconds(run: Run) -> float | None:
+    try:
+        return max(0.0, time.time() - (run.folder / _STOP_NAME).stat().st_mtime)
+    except FileNotFoundError:
+        return None
 
 
 def _write_request(hidden: Path, folder: Path, config: configuration.RunConfig, instructions: Path | None) -> None:

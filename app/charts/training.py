@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from app.charts.canvas import FONT_PX, SMALL_PX, blank, plot_area, round_ticks
-from app.charts.palette import INK, MUTED, PALETTE
+from app.charts.palette import INK, MUTED, PALETTE, SURFACE
 from app.text import finetune as text
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def memory_chart(
         entries.append((text.COMPONENTS[key], colour, _AREA))
         below = top
     if budget_mib is not None:
+        # The surface's colour under the dashes keeps them apart from the areas that they cross.
+        axes.hlines(budget_mib, *axes.get_xlim(), color=SURFACE, linewidth=4)
         axes.hlines(budget_mib, *axes.get_xlim(), color=INK, linewidth=1.5, linestyle=_DASHES, gid="budget")
         entries.append((text.MEMORY_BUDGET, INK, _DASHES))
     _legend(figure, entries)

@@ -84,9 +84,8 @@ CARD_STEP = "Step"
 CARD_STEP_OF = "of {steps:,} · {epoch:.2f} passes over {samples:,} samples"
 CARD_LOSS = "Loss"
 CARD_LOSS_FIRST = "first step"
-CARD_LOSS_FROM = "{change} from {first:.2f} in the first {count}"
-CARD_LOSS_COUNT = ("step", "{count} steps")
-CARD_LOSS_NOW = "mean of the last {count}"
+CARD_LOSS_FROM = "mean of the last {count}; {change} from {first:.2f} in the first {count}"
+STEPS_COUNTED = ("step", "{count:,} steps")
 CARD_SPEED = "Tokens a second"
 CARD_SPEED_NOTE = "median of {count} · {seconds:.2f} s a step"
 CARD_TIME_LEFT = "Time left"
@@ -98,7 +97,6 @@ CARD_MEMORY_BUDGET = "of {budget:,.0f} MiB allowed"
 CARD_MEMORY_FREE = "no budget set"
 CARD_PAGES = "Pages on the device"
 CARD_PAGES_NOTE = "of {pages:,} with {page:,.1f} MiB each"
-CARD_PAGES_NONE = "the optimizer keeps its state in {pages:,} pages"
 
 STEP_AXIS = "step"
 LOSS_AXIS = "loss, nats a token"
@@ -144,7 +142,8 @@ PAGES_SUMMARY = (
     "in the median."
 )
 PAGES_LATEST = "Latest moves"
-PAGE_MOVE = "Step {step}: page {page} {what}"
+PAGE_MOVE = "{when}: page {page} {what}."
+PAGE_STEP = "Step {step:,}"
 PAGE_REASONS = {
     ("out", "activations"): "left the device: room for activations",
     ("out", "budget"): "left the device: room for another page",
