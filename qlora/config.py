@@ -75,10 +75,12 @@ class DataConfig:
     path: a JSONL file of instructions (see `qlora.data.formats`), or "qlora-questions", the packaged one.
     max_length: longest sample in tokens; the end of a longer one is cut off, and one whose prompt alone is longer
         is dropped.
+    system_prompt: what the chat template's system message says; null leaves the template's own default.
     """
 
     path: str = "qlora-questions"
     max_length: int = 128
+    system_prompt: str | None = None
 
     def __post_init__(self):
         _require(bool(self.path.strip()), "data.path", "a file", self.path)

@@ -7,7 +7,6 @@ Each linear layer's weight is quantized as it is read from its file, so the 16-b
 
 from typing import Any
 
-import torch
 from torch import nn
 from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer

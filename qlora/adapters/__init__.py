@@ -1,0 +1,1 @@
+"""LoRA adapters on a whole model: attaching them, and PEFT's files."""

@@ -1,0 +1,140 @@
+"""The command line: ``qlora train`` and ``qlora generate``."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from qlora.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: as typed, without the program's name; None reads `sys.argv`.
+
+    Returns:
+        The exit status: 0, or 2 when the input cannot be used (one sentence on stderr says why), or 1 when a run
+        failed after it began.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except InputError as error:
+        print(f"qlora: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has gone (`qlora … | head`). Nothing more can be said to it.
+        sys.stderr.close()
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="qlora", description="Finetune 4-bit language models (QLoRA).")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    train = commands.add_parser("train", help="finetune a model as a YAML configuration says")
+    train.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    train.add_argument("--json", action="store_true", help="print the events as JSON, one a line")
+    train.set_defaults(command=_train)
+
+    generate = commands.add_parser("generate", help="answer a prompt with the model of a run")
+    generate.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    generate.add_argument("--prompt", required=True)
+    generate.add_argument("--max-new-tokens", type=int, default=64, metavar="N")
+    generate.add_argument("--compare", action="store_true", help="let the base model answer too, first")
+    generate.add_argument("--json", action="store_true", help="print the pieces as JSON, one a line, as they come")
+    generate.set_defaults(command=_generate)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> int:
+    from qlora import config, events
+    from qlora.training.run import request_stop, run
+
+    settings = config.load(options.config)
+    folder = Path(settings.output).expanduser()
+
+    def stop(signal_number, frame):
+        if not folder.is_dir() or (signal_number == signal.SIGINT and (folder / "stop").exists()):
+            raise KeyboardInterrupt  # nothing to save yet, or asked for the second time
+        print("qlora: stopping after this step; press Ctrl-C again to stop at once.", file=sys.stderr)
+        request_stop(folder)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    outcome = "failed"
+    with closing(run(settings)) as stream:
+        for event in _printed(stream) if options.json else _with_progress(stream):
+            if isinstance(event, events.RunEnded):
+                outcome = event.outcome
+    return 1 if outcome == "failed" else 0
+
+
+def _printed(stream: Iterator) -> Iterator:
+    from qlora.events import to_json
+
+    for event in stream:
+        print(to_json(event), flush=True)
+        yield event
+
+
+def _with_progress(stream: Iterator) -> Iterator:
+    """Pass the events on, showing progress with loss, tokens/s and time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from qlora import events
+
+    console = Console()
+    columns = (
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("train", total=None, state="loading")
+        for event in stream:
+            if isinstance(event, events.RunStarted):
+                progress.update(task, total=event.steps, state="first step")
+                console.print(
+                    f"{event.trainable_parameters:,} of {event.parameters + event.trainable_parameters:,} parameters "
+                    f"train, on {event.samples} samples, on {event.device}."
+                )
+            elif isinstance(event, events.StepFinished):
+                state = f"loss {event.loss:.3f}  {event.tokens_per_second:,.0f} tokens/s"
+                progress.update(task, completed=event.step, state=state)
+                if not console.is_terminal:
+                    console.print(f"step {event.step}  {state}  {event.seconds_left:,.0f} s left")
+            elif isinstance(event, events.SampleGenerated):
+                who = "finetuned" if event.step else "base model"
+                console.print(f"{event.prompt}\n  {who}: {event.text}", markup=False)
+            elif isinstance(event, (events.Notice, events.RunEnded)):
+                console.print(event.message, markup=False)
+            elif isinstance(event, events.StepSkipped):
+                console.print(f"step {event.step} skipped: {event.reason}", markup=False)
+            elif isinstance(event, events.CheckpointSaved):
+                console.print(f"Adapter saved in {event.path}", markup=False)
+            yield event
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from qlora.evaluation.comparison import answers
+
+    sides = ("base", "finetuned") if options.compare else ("finetuned",)
+    side = None
+    for piece in answers(options.run, options.prompt, options.max_new_tokens, sides):
+        if options.json:
+            print(json.dumps(piece, ensure_ascii=False), flush=True)
+            continue
+        if options.compare and piece["side"] != side:
+            side = piece["side"]
+            print(f"{side}: ", end="")
+        print("\n" if piece.get("done") else piece["text"], end="", flush=True)
+    return 0

@@ -1,0 +1,1 @@
+"""Instruction data: reading files, and turning samples into tokens."""

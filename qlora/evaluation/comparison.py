@@ -1,0 +1,55 @@
+"""The same prompt, answered by the base model and by the finetuned one."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from qlora import config as configuration
+from qlora.errors import InputError
+
+
+def answers(run_folder: Path, prompt: str, max_new_tokens: int, sides: Sequence[str]) -> Iterator[dict]:
+    """Answer `prompt` with the model of a run.
+
+    Args:
+        run_folder: of a run that saved its adapter.
+        prompt: the question.
+        max_new_tokens: longest answer.
+        sides: "base" and "finetuned", in the order to answer in.
+
+    Yields:
+        ``{"side", "text"}`` for each piece of text, then ``{"side", "done": True, "new_tokens", "seconds"}``.
+
+    Raises:
+        InputError: empty prompt, no finished run in the folder, or a model or adapter that cannot be loaded.
+    """
+    if not prompt.strip():
+        raise InputError("The prompt is empty: write a question.")
+    if not 1 <= max_new_tokens <= 4096:
+        raise InputError(f"The number of new tokens must be from 1 to 4096, got {max_new_tokens}.")
+    config_file = run_folder / "config.yaml"
+    if not config_file.exists():
+        raise InputError(f"There is no run in {run_folder}: name the output folder of a training run.")
+    config = configuration.load(config_file)
+
+    from contextlib import nullcontext
+
+    from qlora.adapters.attach import adapters_disabled
+    from qlora.adapters.checkpoint import load_adapter
+    from qlora.evaluation.generation import stream
+    from qlora.models.load import load_quantized
+    from qlora.training.loop import ADAPTER_FOLDER
+    from qlora.training.preflight import choose_device, choose_dtype
+
+    device = choose_device(config)
+    dtype = choose_dtype(config, device)
+    model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
+    load_adapter(model, run_folder / ADAPTER_FOLDER, dtype=dtype)
+    model.eval()
+    for side in sides:
+        began, count = time.perf_counter(), 0
+        with adapters_disabled(model) if side == "base" else nullcontext():
+            for piece in stream(model, tokenizer, prompt, max_new_tokens, config.data.system_prompt):
+                count += 1
+                yield {"side": side, "text": piece}
+        yield {"side": side, "done": True, "new_tokens": count, "seconds": time.perf_counter() - began}

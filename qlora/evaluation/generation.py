@@ -1,0 +1,47 @@
+"""Greedy generation, a piece of text at a time."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+from qlora.data.chat import prompt_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@torch.inference_mode()
+def stream(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt: str,
+    max_new_tokens: int,
+    system_prompt: str | None = None,
+) -> Iterator[str]:
+    """Answer `prompt` by the most likely token at each step, until the end-of-text token or `max_new_tokens`.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: of the model; its chat template wraps the prompt.
+        prompt: the question alone.
+        max_new_tokens: at most.
+        system_prompt: as in `data.chat.prompt_ids`.
+
+    Yields:
+        A piece of text for each generated token. It may be empty while a character is not complete yet.
+    """
+    ids = torch.tensor([prompt_ids(tokenizer, prompt, system_prompt)], device=model.device)  # (1, seq)
+    cache, generated, shown = None, [], ""
+    for _ in range(max_new_tokens):
+        output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache = output.past_key_values
+        token = int(output.logits[0, -1].argmax())
+        if token == tokenizer.eos_token_id:
+            return
+        generated.append(token)
+        text = tokenizer.decode(generated, skip_special_tokens=True)
+        complete = text[:-1] if text.endswith("\N{REPLACEMENT CHARACTER}") else text
+        yield complete[len(shown) :]
+        shown = complete
+        ids = torch.tensor([[token]], device=model.device)

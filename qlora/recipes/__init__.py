@@ -1,0 +1,1 @@
+"""Configurations and data that come with the package."""

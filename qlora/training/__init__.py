@@ -1,0 +1,1 @@
+"""Training: checks before it, the loop, and what it leaves behind."""

@@ -1,0 +1,267 @@
+"""The training loop: a generator of events."""
+
+import itertools
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+import qlora
+from qlora import config as configuration
+from qlora import events
+from qlora.adapters.attach import adapter_parameters, adapters_disabled, attach
+from qlora.adapters.checkpoint import save_adapter
+from qlora.config import RunConfig, TrainingConfig
+from qlora.data.chat import IGNORED, Encoded, collate
+from qlora.data.formats import read_samples
+from qlora.evaluation.generation import stream
+from qlora.models.load import load_quantized
+from qlora.optimizer.paged_adamw import PagedAdamW
+from qlora.paging.pager import Move
+from qlora.training import preflight
+from qlora.training.pressure import DevicePressure, stored_bytes
+
+ADAPTER_FOLDER = "adapter"
+_SKIPS_IN_A_ROW = 5
+
+
+def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False) -> Iterator[events.Event]:
+    """Finetune a 4-bit model with LoRA (the method of the paper, sections 2 and 3) and report each thing that happens.
+
+    Args:
+        config: what to do; `config.output` receives the adapter.
+        stop_requested: asked before each step; once true, the adapter is saved and the run ends as "stopped".
+
+    Yields:
+        `events.RunStarted` first, `events.RunEnded` last.
+
+    Raises:
+        InputError: something in the configuration, the data or the model cannot be used, or the device budget does
+            not hold a batch. Before the first event nothing has been written.
+    """
+    output = Path(config.output).expanduser()
+    preflight.check_output(output)
+    samples = read_samples(config.data.path)
+    device = preflight.choose_device(config)
+    dtype = preflight.choose_dtype(config, device)
+    torch.manual_seed(config.training.seed)
+    model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
+    preflight.check_model(config, model, tokenizer)
+    encoded, notices = preflight.encode_samples(config, samples, tokenizer)
+    base_bytes = stored_bytes(model)
+    attach(model, config.adapter, dtype=dtype, seed=config.training.seed)
+    if config.training.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+
+    moves: list[events.PageMoved] = []
+    step = 0
+
+    def record(move: Move) -> None:
+        moves.append(
+            events.PageMoved(
+                step=step,
+                page=move.page.number,
+                direction=move.direction,
+                reason=move.reason,
+                bytes=move.page.bytes,
+                milliseconds=move.milliseconds,
+            )
+        )
+
+    optimizer = _optimizer(config, model, record)
+    pressure = DevicePressure(model, optimizer)
+    yield _run_started(config, device, model, optimizer, base_bytes, len(encoded))
+    yield from (events.Notice(message=message) for message in notices)
+
+    batches = _batches(encoded, config.training, tokenizer.pad_token_id or 0)
+    seconds: list[float] = []
+    skipped = seen = 0
+    outcome, message = "finished", f"All {config.training.steps} steps are done."
+    for step in range(1, config.training.steps + 1):
+        if stop_requested():
+            outcome, message = "stopped", f"Stopped on request after step {step - 1}."
+            step -= 1
+            break
+        began = time.perf_counter()
+        group = list(itertools.islice(batches, config.training.accumulation))
+        seen += sum(len(batch["input_ids"]) for batch in group)
+        pressure.begin_step()
+        loss = _accumulate(model, optimizer, pressure, group, device)
+        norm = optimizer.gradient_norm().item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            skipped += 1
+            yield events.StepSkipped(step=step, reason=f"loss {loss}, gradient norm {norm}: not finite")
+            if skipped == _SKIPS_IN_A_ROW:
+                outcome, message = "failed", f"{skipped} steps in a row were not finite: lower the learning rate."
+                break
+            continue
+        skipped = 0
+        optimizer.learning_rate = learning_rate(config, step)
+        limit = config.training.max_gradient_norm
+        if limit and norm > limit:
+            optimizer.scale_gradient(limit / norm)
+        optimizer.step()
+        pressure.after_update()
+        seconds.append(time.perf_counter() - began)
+        tokens = sum(int(batch["attention_mask"].sum()) for batch in group)
+        yield from moves
+        yield events.StepFinished(
+            step=step,
+            epoch=seen / len(encoded),
+            loss=loss,
+            learning_rate=optimizer.learning_rate,
+            gradient_norm=norm,
+            tokens=tokens,
+            trained_tokens=_trained_tokens(group),
+            step_seconds=seconds[-1],
+            tokens_per_second=tokens / seconds[-1],
+            seconds_left=statistics.median(seconds[-10:]) * (config.training.steps - step),
+            memory_bytes=pressure.peak,
+            pages_on_device=pressure.pages_at_peak,
+            pages_in=sum(m.direction == "in" for m in moves),
+            pages_out=sum(m.direction == "out" for m in moves),
+        )
+        moves.clear()
+
+    optimizer.close()
+    if outcome != "failed":
+        folder = output / ADAPTER_FOLDER
+        save_adapter(model, folder, base_model=config.model.name)
+        yield events.CheckpointSaved(step=step, path=str(folder))
+    if outcome == "finished":
+        yield from _samples(config, model, tokenizer, step)
+    yield events.RunEnded(outcome=outcome, step=step, message=message)
+
+
+def learning_rate(config: RunConfig, step: int) -> float:
+    """The learning rate of `step` (from 1): a linear rise over the warm-up, then the schedule, which ends at 0 one
+    step after the last unless it is constant."""
+    training, highest = config.training, config.optimizer.learning_rate
+    if step <= training.warmup_steps:
+        return highest * step / training.warmup_steps
+    progress = (step - 1 - training.warmup_steps) / max(1, training.steps - training.warmup_steps)
+    factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
+    return highest * factor[training.schedule]
+
+
+def _optimizer(config: RunConfig, model: torch.nn.Module, on_move: Callable[[Move], None]) -> PagedAdamW:
+    settings = config.optimizer
+    budget = settings.device_budget_mib
+    return PagedAdamW(
+        adapter_parameters(model),
+        settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        page_bytes=settings.page_kib * 1024,
+        budget_bytes=None if budget is None else int(budget * 2**20),
+        on_move=on_move,
+    )
+
+
+def _run_started(
+    config: RunConfig,
+    device: torch.device,
+    model: torch.nn.Module,
+    optimizer: PagedAdamW,
+    base_bytes: int,
+    samples: int,
+) -> events.RunStarted:
+    import transformers
+
+    trainable = optimizer.flat.numel()
+    state_bytes = sum(page.bytes for page in optimizer.pager.pages)
+    return events.RunStarted(
+        config=configuration.to_mapping(config),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU ({platform.machine()})",
+        emulated_device=device.type == "cpu",
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "qlora": qlora.__version__,
+        },
+        steps=config.training.steps,
+        samples=samples,
+        parameters=model.num_parameters() - trainable,
+        trainable_parameters=trainable,
+        memory_bytes={
+            "base_model": base_bytes,
+            "adapters": optimizer.flat.nbytes,
+            "gradients": optimizer.flat_gradient.nbytes,
+            "optimizer": state_bytes,
+        },
+        pages=len(optimizer.pager.pages),
+        page_bytes=optimizer.pager.pages[0].bytes,
+        device_budget_bytes=optimizer.pager.budget_bytes,
+    )
+
+
+def _batches(encoded: list[Encoded], training: TrainingConfig, pad_id: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches without end: every sample once an epoch, in an order that depends on the seed alone."""
+    generator = torch.Generator().manual_seed(training.seed)
+    order: list[int] = []
+    while True:
+        while len(order) < training.batch_size:
+            order += torch.randperm(len(encoded), generator=generator).tolist()
+        chosen, order = order[: training.batch_size], order[training.batch_size :]
+        yield collate([encoded[i] for i in chosen], pad_id)
+
+
+def _trained_tokens(group: list[dict[str, torch.Tensor]]) -> int:
+    # The first position predicts the second, so the first label is never used.
+    return sum(int((batch["labels"][:, 1:] != IGNORED).sum()) for batch in group)
+
+
+def _accumulate(
+    model: torch.nn.Module,
+    optimizer: PagedAdamW,
+    pressure: DevicePressure,
+    group: list[dict[str, torch.Tensor]],
+    device: torch.device,
+) -> float:
+    """Gradients of the mean loss over all trained tokens of the group; returns that loss."""
+    optimizer.zero_grad()
+    trained, total = _trained_tokens(group), 0.0
+    for batch in group:
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        labels = batch.pop("labels")
+        with pressure.passes():
+            logits = model(**batch, use_cache=False).logits[:, :-1]  # (batch, seq - 1, vocabulary)
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+            )
+            loss = loss / trained
+            loss.backward()
+            total += loss.item()
+            del logits, loss
+    return total
+
+
+def _samples(config: RunConfig, model, tokenizer, step: int) -> Iterator[events.SampleGenerated]:
+    """The configured prompts, answered by the base model (step 0) and by the finetuned one."""
+    model.eval()
+    if config.training.activation_checkpointing:
+        model.gradient_checkpointing_disable()
+    for prompt in config.training.sample_prompts:
+        with adapters_disabled(model):
+            yield _answer(config, model, tokenizer, prompt, 0)
+        yield _answer(config, model, tokenizer, prompt, step)
+
+
+def _answer(config: RunConfig, model, tokenizer, prompt: str, step: int) -> events.SampleGenerated:
+    began = time.perf_counter()
+    settings = config.training
+    pieces = list(stream(model, tokenizer, prompt, settings.sample_tokens, config.data.system_prompt))
+    return events.SampleGenerated(
+        step=step,
+        prompt=prompt,
+        text="".join(pieces),
+        new_tokens=len(pieces),
+        seconds=time.perf_counter() - began,
+    )
