@@ -6,7 +6,7 @@ the limits are known, and a handful of labels says more than a scale. So the axe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from app.charts.palette import GRID, INK, MUTED
@@ -87,6 +87,28 @@ def add_bar(
     bar.set_gid(name)
     axes.add_artist(bar)
     return bar
+
+
+def legend(figure: Figure, entries: Sequence[tuple[str, Mapping[str, object]]], *, left: float) -> None:
+    """A row of samples with their names along the figure's top, from ``left`` pixels on.
+
+    Args:
+        figure: from :func:`blank`.
+        entries: (name, style of a line); the style ``{"marker": "s", "color": …}`` makes a filled square.
+        left: pixels.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.transforms import IdentityTransform
+
+    width, height = figure.get_size_inches() * _POINTS_PER_INCH
+    middle = height - 12
+    for name, style in entries:
+        sample = Line2D([left, left + 18], [middle, middle], transform=IdentityTransform(), **style)
+        if "marker" in style:
+            sample = Line2D([left + 9], [middle], transform=IdentityTransform(), markersize=11, linewidth=0, **style)
+        figure.add_artist(sample)
+        figure.text((left + 24) / width, middle / height, name, va="center", color=INK, fontsize=SMALL_PX)
+        left += 24 + 0.6 * SMALL_PX * len(name) + 20
 
 
 def round_ticks(largest: float, count: int = 4) -> dict[float, str]:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.charts.canvas import FONT_PX, SMALL_PX, add_bar, blank, plot_area, round_ticks
+from app.charts.canvas import FONT_PX, SMALL_PX, add_bar, blank, legend, plot_area, round_ticks
 from app.charts.palette import GRID, INK, MUTED, PALETTE, SURFACE
 from app.charts.svg import NARROW_PX
 from app.text import quantize as text
@@ -91,7 +91,17 @@ def levels_figure(
     heads = to_pixels.transform([(level, top * 1.12) for level in levels])
     figure.add_artist(_arrow_heads(heads, data_type, "levels"))
     axes.hlines(0, *axes.get_xlim(), colors=MUTED, linewidth=1)
-    _levels_legend(figure, data_type)
+    legend(
+        figure,
+        [
+            (
+                text.LEVELS_LEGEND_LEVEL.format(data_type=text.DATA_TYPES[data_type]),
+                {"color": PALETTE[data_type], "linewidth": 1.6},
+            ),
+            (text.LEVELS_LEGEND_EDGE, {"color": MUTED, "linewidth": 0.8, "linestyle": _DASHED}),
+        ],
+        left=30,
+    )
     return figure
 
 
@@ -107,25 +117,6 @@ def _arrow_heads(points: Sequence[tuple[float, float]], data_type: str, name: st
     heads = PathPatch(shape, color=PALETTE[data_type], linewidth=0, transform=IdentityTransform())
     heads.set_gid(name)
     return heads
-
-
-def _levels_legend(figure: Figure, data_type: str) -> None:
-    from matplotlib.collections import LineCollection
-    from matplotlib.transforms import IdentityTransform
-
-    width, height = figure.get_size_inches() * figure.dpi
-    middle = height - 14
-    figure.add_artist(_arrow_heads([(36, middle + 5)], data_type, "legend-level"))
-    stems = LineCollection(
-        [[(36, middle - 8), (36, middle + 5)], [(160, middle - 9), (160, middle + 9)]],
-        colors=[PALETTE[data_type], MUTED],
-        linewidths=[1.6, 0.8],
-        linestyles=["-", _DASHED],
-        transform=IdentityTransform(),
-    )
-    figure.add_artist(stems)
-    for place, words in ((46, f"{text.DATA_TYPES[data_type]} level"), (170, text.LEVELS_LEGEND_EDGE)):
-        figure.text(place / width, middle / height, words, va="center", color=INK, fontsize=SMALL_PX)
 
 
 def counts_figure(width_px: int, *, levels: Sequence[float], shares: Sequence[float], data_type: str) -> Figure:
@@ -149,19 +140,18 @@ def counts_figure(width_px: int, *, levels: Sequence[float], shares: Sequence[fl
     if lying:
         figure = blank(width_px, 430)
         axes = plot_area(
-            figure, x=along, y=ends[::-1], left=56, top=24, x_ticks=value_ticks, y_ticks=names,
+            figure, x=along, y=ends[::-1], left=56, top=28, x_ticks=value_ticks, y_ticks=names,
             x_label=text.COUNTS_AXIS, grid="x",
         )  # fmt: skip
         axes.vlines(equal, *ends, **dashes)
-        axes.text(equal, ends[0] - 0.2, text.COUNTS_EQUAL, ha="left", va="bottom", **label)
     else:
-        figure = blank(width_px, 280)
+        figure = blank(width_px, 300)
         axes = plot_area(
-            figure, x=ends, y=along, left=56, top=12, x_ticks=names, y_ticks=value_ticks,
+            figure, x=ends, y=along, left=56, top=28, x_ticks=names, y_ticks=value_ticks,
             x_label=text.TABLE_LEVEL[0], y_label=text.COUNTS_AXIS, grid="y",
         )  # fmt: skip
         axes.hlines(equal, *ends, **dashes)
-        axes.text(ends[1], equal + room * 0.02, text.COUNTS_EQUAL, ha="right", va="bottom", **label)
+    legend(figure, [(text.COUNTS_EQUAL, {"color": INK, "linewidth": 1, "linestyle": _DASHED})], left=56)
     for place, value in enumerate(percent):
         x, y, width, height = (0, place - 0.4, value, 0.8) if lying else (place - 0.4, 0, 0.8, value)
         add_bar(axes, x, y, width, height, name=f"level-{place}", color=PALETTE[data_type])

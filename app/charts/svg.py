@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import re
 import threading
@@ -70,18 +69,16 @@ def to_svg(figure: Figure, *, title: str, description: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def responsive_svg(draw: Callable[[int], Figure], *, title: str, description: str) -> str:
-    """A ``<figure>`` with the chart drawn for a wide and for a narrow page; the style sheet shows one of them.
+def chart(draw: Callable[[int], Figure], *, narrow: bool, title: str, description: str) -> str:
+    """A ``<figure>`` with the chart drawn for a wide or a narrow page.
 
     Args:
         draw: makes the figure for a width in CSS pixels.
+        narrow: whether the page is.
         title, description: as for :func:`to_svg`.
     """
-    wide, narrow = (to_svg(draw(width), title=title, description=description) for width in (WIDE_PX, NARROW_PX))
-    return (
-        f'<figure class="chart" aria-label="{html.escape(title)}">'
-        f'<div class="chart-wide">{wide}</div><div class="chart-narrow">{narrow}</div></figure>'
-    )
+    drawing = to_svg(draw(NARROW_PX if narrow else WIDE_PX), title=title, description=description)
+    return f'<figure class="chart">{drawing}</figure>'
 
 
 def _drop_page_wide_parts(root: ElementTree.Element) -> None:

@@ -1,0 +1,30 @@
+"""Which of two widths a chart is drawn for: a wide chart scaled down to a telephone has letters of 4 pixels."""
+
+import gradio as gr
+
+#: The widest window, in CSS pixels, that counts as narrow.
+NARROW_WINDOW_PX = 640
+
+#: For listeners whose last input is the flag of `watch`: the browser fills it in at the moment of the event.
+FILL_IN = f"(...values) => [...values.slice(0, -1), window.innerWidth <= {NARROW_WINDOW_PX}]"
+
+
+def watch(blocks: gr.Blocks, name: str) -> tuple[gr.Checkbox, gr.Button]:
+    """A hidden flag, true in a narrow window, and a hidden button that is clicked when the window changes sides.
+
+    Args:
+        blocks: the page.
+        name: prefix of the button's element id, unique on the page.
+
+    Returns:
+        (flag, button): the flag as last input of a listener with ``js=FILL_IN``; the button's ``click`` as one of the
+        events that redraw.
+    """
+    narrow = gr.Checkbox(visible="hidden", container=False)
+    crossed = gr.Button(visible="hidden", elem_id=f"{name}-width-changed")
+    blocks.load(
+        None,
+        js=f"() => {{ matchMedia('(max-width: {NARROW_WINDOW_PX}px)').addEventListener('change', () =>"
+        f" document.getElementById('{name}-width-changed').click()) }}",
+    )
+    return narrow, crossed
