@@ -36,6 +36,7 @@ REQUESTED_NAME = "requested.yaml"
 INSTRUCTIONS_NAME = "instructions.jsonl"
 ADAPTER_NAME = "adapter"
 ID_FORMAT = "%Y%m%d-%H%M%S-%f"
+_COMMAND_NAME = "qlora: "
 _STOP_NAME = "stop"
 _LOCK_NAME = "process.lock"
 _STDERR_NAME = "stderr.txt"
@@ -215,8 +216,11 @@ def stderr_sentence(run: Run) -> str:
 
 
 def last_sentence(text: str) -> str:
-    """The last line of a program's error output that says something."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    """What the command line says last in its error output: its own sentence, without its name in front, else the last
+    line (of a traceback)."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith(_COMMAND_NAME)]
+    return (own or lines or [""])[-1].removeprefix(_COMMAND_NAME)
 
 
 class _Log:

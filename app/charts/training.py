@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # A dashboard of charts side by side, or below each other on a narrow page: one width is readable in both.
-WIDTH_PX = 400
-HEIGHT_PX = 236
+WIDTH_PX = 350
+HEIGHT_PX = 220
 
 # Bottom to top: what is there from the start lies below what comes and goes.
 COMPONENT_COLOURS = {
@@ -181,17 +181,18 @@ def _axes(
     figure.text(0, 0.985, label, color=INK, fontsize=FONT_PX, va="top")
     end = max(last_step or 0, 2, *steps[-1:])
     step_ticks = {1: "1", **{step: name for step, name in round_ticks(end).items() if step > 1 and step % 1 == 0}}
-    ticks = [tick for tick in round_ticks(highest or 1, 3) if lowest == 0 or tick % 1 == 0]
+    both_ways = lowest < 0
+    ticks = [tick for tick in round_ticks(highest or 1, 2 if both_ways else 3) if not both_ways or tick % 1 == 0]
     axes = plot_area(
         figure,
         x=(0.5, end + 0.5),
         y=(lowest * 1.08, (highest or 1) * 1.08),
-        left=44,
+        left=52,
         right=20,
         top=30 + 17 * legend_rows,
         bottom=42,
         x_ticks=step_ticks,
-        y_ticks={sign * tick: tick_text(tick) for tick in ticks for sign in ((1, -1) if lowest < 0 else (1,))},
+        y_ticks={sign * tick: tick_text(tick) for tick in ticks for sign in ((1, -1) if both_ways else (1,))},
         x_label=text.STEP_AXIS,
         grid="y",
     )

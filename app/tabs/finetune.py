@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import html
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ _REFRESH_SECONDS = 1.0
 _REDRAW_SECONDS = 2.0
 _PATIENCE_SECONDS = 20.0
 _MOST_ANSWER_TOKENS = 256
+# What `refresh` fills, in the order of the page.
+_SECTIONS = ("status", "cards", "charts", "table", "samples", "ask")
 
 
 def preview(preset: str, instructions: str | None, *values: Any):
@@ -37,7 +40,7 @@ def preview(preset: str, instructions: str | None, *values: Any):
         return problem(str(error)), gr.skip(), gr.Button(interactive=False)
     if instructions:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=Path(instructions).name))
-    return note(sentence), configuration.to_yaml(config), gr.Button(interactive=runs.live_run() is None)
+    return _plan_html(sentence), configuration.to_yaml(config), gr.Button(interactive=runs.live_run() is None)
 
 
 def start(preset: str, instructions: str | None, *values: Any):
@@ -81,13 +84,14 @@ def refresh(run_id: str | None, drawn: dict):
     """Everything that the page shows of a run, skipping what has not changed since `drawn`.
 
     Returns:
-        status, cards, charts, samples, note beside "Ask both", start, stop and ask buttons, timer, and the new `drawn`.
+        status, cards, charts, their table, samples, note beside "Ask both", fold of the table, start, stop and ask
+        buttons, timer, and the new `drawn`.
     """
     run = runs.find(run_id) if run_id else None
     if run is None:
         words = note(text.NO_RUN) if run_id is None else problem(text.RUN_GONE)
         idle = runs.live_run() is None
-        sections = {"status": words, "cards": "", "charts": "", "samples": "", "ask": note(text.ASK_WAIT_FOR_RUN)}
+        sections = dict.fromkeys(_SECTIONS, "") | {"status": words, "ask": note(text.ASK_WAIT_FOR_RUN)}
         return _changes(sections, drawn, may_start=idle, status=None, may_ask=False)
     status = runs.status(run)
     told = view.story(runs.events(run))
@@ -102,6 +106,7 @@ def refresh(run_id: str | None, drawn: dict):
     fresh = status.live and key[0] == drawn.get("key", key)[0] and time.time() - drawn.get("at", 0) < _REDRAW_SECONDS
     if key != drawn.get("key") and not fresh:
         sections["charts"] = _charts(run, len(told.steps), status.live)
+        sections["table"] = view.table_html(told)
         drawn = {**drawn, "key": key, "at": time.time()}
     return _changes(sections, drawn, may_start=not status.live, status=status, may_ask=may_ask)
 
@@ -110,6 +115,10 @@ def refresh(run_id: str | None, drawn: dict):
 def _charts(run: runs.Run, steps: int, live: bool) -> str:
     """The charts, drawn once for all who watch; `steps` says how far the run was."""
     return view.charts_html(view.story(runs.events(run)), live=live)
+
+
+def _plan_html(sentence: str) -> str:
+    return f"<p>{html.escape(sentence)}</p>"
 
 
 def _kill_note(status: runs.Status) -> str:
@@ -124,16 +133,17 @@ def _changes(
     stopping = status.stopping_seconds if status else None
     may_kill = (stopping or 0) > _PATIENCE_SECONDS
     updates = [
-        gr.skip() if name not in sections or drawn.get(name) == sections[name] else sections[name]
-        for name in ("status", "cards", "charts", "samples", "ask")
+        gr.skip() if name not in sections or drawn.get(name) == sections[name] else sections[name] for name in _SECTIONS
     ]
+    drawn = drawn | sections
     return (
         *updates,
+        gr.Accordion(visible=bool(drawn.get("table"))),
         gr.Button(interactive=may_start),
         gr.Button(text.KILL if may_kill else text.STOP, interactive=live and (stopping is None or may_kill)),
         gr.Button(interactive=may_ask),
         gr.Timer(active=live),
-        drawn | sections,
+        drawn,
     )
 
 
@@ -145,15 +155,15 @@ def ask(run_id: str | None, prompt: str, max_new_tokens: float):
     if run is None:
         yield problem(text.RUN_GONE if run_id else text.ASK_WAIT_FOR_RUN), *idle
         return
-    begun, html = time.monotonic(), ""
+    begun, shown = time.monotonic(), ""
     try:
         for both in answers.ask_both(run, prompt, max_new_tokens=int(max_new_tokens)):
-            html = answers_html(both, time.monotonic() - begun)
-            yield html, *asking
+            shown = answers_html(both, time.monotonic() - begun)
+            yield shown, *asking
     except InputError as error:
-        yield html + problem(str(error)), *idle
+        yield shown + problem(str(error)), *idle
         return
-    yield html, *idle
+    yield shown, *idle
 
 
 def answers_html(both: dict[str, answers.Answer], seconds: float) -> str:
@@ -187,11 +197,11 @@ def build(blocks: gr.Blocks) -> None:
         elem_id="finetune-preset",
     )
     first = preset_config(next(iter(text.PRESETS)))
-    plan_html = gr.HTML(note(plan(first, None)), elem_id="finetune-plan")
+    plan_html = gr.HTML(_plan_html(plan(first, None)), elem_id="finetune-plan", elem_classes="finetune-plan")
     with gr.Row(elem_classes="finetune-buttons"):
         start_button = gr.Button(text.START, variant="primary", elem_id="finetune-start")
         stop_button = gr.Button(text.STOP, interactive=False, elem_id="finetune-stop")
-    started_html = gr.HTML(elem_id="finetune-problem")
+    started_html = gr.HTML(elem_id="finetune-problem", elem_classes="finetune-place")
     with gr.Accordion(text.SETTINGS, open=False, elem_id="finetune-settings"):
         fields, upload = _settings(first)
     with gr.Accordion(text.EXACTLY, open=False, elem_id="finetune-exactly"):
@@ -199,12 +209,14 @@ def build(blocks: gr.Blocks) -> None:
         yaml_code = gr.Code(configuration.to_yaml(first), language="yaml", label=text.YAML_LABEL, interactive=False)
 
     status_html = gr.HTML(note(text.NO_RUN), elem_id="finetune-status")
-    cards_html = gr.HTML(elem_id="finetune-cards")
-    charts_html = gr.HTML(elem_id="finetune-charts")
-    samples_html = gr.HTML(elem_id="finetune-samples")
+    cards_html = gr.HTML(elem_id="finetune-cards", elem_classes="finetune-place")
+    charts_html = gr.HTML(elem_id="finetune-charts", elem_classes="finetune-place")
+    with gr.Accordion(common.SHOW_AS_TABLE, open=False, visible=False, elem_id="finetune-table") as table_fold:
+        table_html = gr.HTML()
+    samples_html = gr.HTML(elem_id="finetune-samples", elem_classes="finetune-place")
     gr.HTML(panel_title(text.ASK_TITLE, kind=common.MEASURED) + note(text.ASK_LEAD))
-    ask_note = gr.HTML(note(text.ASK_WAIT_FOR_RUN))
-    with gr.Row(elem_classes="finetune-ask"):
+    ask_note = gr.HTML(note(text.ASK_WAIT_FOR_RUN), elem_classes="finetune-place")
+    with gr.Row():
         prompt = gr.Textbox(
             (first.training.sample_prompts or ("",))[0],
             label=text.ASK_PROMPT,
@@ -216,14 +228,14 @@ def build(blocks: gr.Blocks) -> None:
     with gr.Row(elem_classes="finetune-buttons"):
         ask_button = gr.Button(text.ASK, variant="primary", interactive=False, elem_id="finetune-ask")
         ask_stop = gr.Button(text.ASK_STOP, visible=False, elem_id="finetune-ask-stop")
-    answers_box = gr.HTML(elem_id="finetune-answers")
+    answers_box = gr.HTML(elem_id="finetune-answers", elem_classes="finetune-place")
     timer = gr.Timer(_REFRESH_SECONDS, active=False)
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     form = [preset, upload, *fields]
     seen = [
-        status_html, cards_html, charts_html, samples_html, ask_note,
-        start_button, stop_button, ask_button, timer, drawn,
+        status_html, cards_html, charts_html, table_html, samples_html, ask_note,
+        table_fold, start_button, stop_button, ask_button, timer, drawn,
     ]  # fmt: skip
     previewed = {"fn": preview, "inputs": form, "outputs": [plan_html, yaml_code, start_button], **quiet}
     preset.input(lambda name: field_values(preset_config(name)), preset, fields, **quiet).then(**previewed)

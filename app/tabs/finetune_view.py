@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import itertools
 import statistics
 from collections.abc import Sequence
 from html import escape
@@ -10,14 +11,15 @@ from app import runs
 from app.charts import training as charts
 from app.charts.markup import note, origin, panel_title, problem
 from app.charts.svg import to_svg
-from app.charts.table import table_twin
+from app.charts.table import table
 from app.text import common
 from app.text import finetune as text
 from qlora import events
 
 MIB = 2**20
 _MEAN_OF_STEPS = 5
-_MOVES_SHOWN = 6
+_MOVES_LOOKED_AT = 200
+_SENTENCES_SHOWN = 4
 _TABLE_ROWS = 40
 
 
@@ -115,7 +117,7 @@ def cards_html(run: runs.Run, status: runs.Status, told: Story) -> str:
 
 
 def charts_html(told: Story, *, live: bool) -> str:
-    """All charts of the run, and their numbers as a table once the run has ended; nothing before the first step."""
+    """All charts of the run and what its pages did; nothing before the first step."""
     if not told.steps:
         return ""
     steps = [step.step for step in told.steps]
@@ -159,8 +161,7 @@ def charts_html(told: Story, *, live: bool) -> str:
         f'<figure class="chart">{to_svg(figure, title=title, description=description)}</figure>'
         for figure, title, description in drawn
     )
-    # A table that is folded up again at every refresh would be of no use, so it comes when nothing changes any more.
-    return f'<div class="run-charts">{figures}{pages_html(told)}</div>' + ("" if live else table_html(told))
+    return f'<div class="run-charts">{figures}{pages_html(told)}</div>'
 
 
 def pages_html(told: Story) -> str:
@@ -180,18 +181,27 @@ def pages_html(told: Story) -> str:
                 ms=statistics.median(move.milliseconds for move in told.moves),
             )
         )
-        items = "".join(f"<li>{escape(move_in_words(move))}</li>" for move in reversed(told.moves[-_MOVES_SHOWN:]))
+        latest = moves_in_words(told.moves[-_MOVES_LOOKED_AT:])[-_SENTENCES_SHOWN:]
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in reversed(latest))
         body += f'<p class="page-log-title">{escape(text.PAGES_LATEST)}</p><ul class="page-log">{items}</ul>'
     return f'<section class="pages"><h4>{escape(text.PAGES_TITLE)} {origin(common.MEASURED)}</h4>{body}</section>'
 
 
-def move_in_words(move: events.PageMoved) -> str:
-    """One page's move as a sentence."""
-    what = text.PAGE_REASONS.get((move.direction, move.reason))
-    if what is None:
-        what = text.PAGE_OTHER_REASON[move.direction].format(reason=move.reason)
-    when = text.PAGE_STEP.format(step=move.step) if move.step else text.PAGE_BEFORE_FIRST
-    return text.PAGE_MOVE.format(when=when, page=move.page, what=what)
+def moves_in_words(moves: Sequence[events.PageMoved]) -> list[str]:
+    """Moves as sentences; pages that moved for one reason, one after the other, share one."""
+    sentences = []
+    for (step, direction, reason), group in itertools.groupby(moves, lambda m: (m.step, m.direction, m.reason)):
+        numbers = [str(move.page) for move in group]
+        what = text.PAGE_REASONS.get((direction, reason))
+        if what is None:
+            what = text.PAGE_OTHER_REASON[direction].format(reason=reason)
+        one, many = text.PAGE_NUMBERS
+        pages = one.format(page=numbers[0])
+        if len(numbers) > 1:
+            pages = many.format(pages=", ".join(numbers[:-1]), last=numbers[-1])
+        when = text.PAGE_STEP.format(step=step) if step else text.PAGE_BEFORE_FIRST
+        sentences.append(text.PAGE_MOVE.format(when=when, pages=pages, what=what))
+    return sentences
 
 
 def samples_html(told: Story) -> str:
@@ -218,7 +228,9 @@ def answer_html(title: str, words: str, footer: str, *, side: str) -> str:
 
 
 def table_html(told: Story) -> str:
-    """The charts' numbers, thinned to what can be read."""
+    """The charts' numbers, thinned to what can be read; nothing before the first step."""
+    if not told.steps:
+        return ""
     every = -(-len(told.steps) // _TABLE_ROWS)
     shown = [*told.steps[:-1:every], told.steps[-1]]
     components = list(charts.COMPONENT_COLOURS)
@@ -236,7 +248,7 @@ def table_html(told: Story) -> str:
     ]
     columns = (*text.TABLE_COLUMNS, *(text.COMPONENTS[key] for key in components), *text.TABLE_PAGE_COLUMNS)
     caption = text.TABLE_CAPTION if every == 1 else text.TABLE_CAPTION_THINNED.format(every=every)
-    return table_twin(columns, rows, caption=caption, summary=common.SHOW_AS_TABLE)
+    return table(columns, rows, caption=caption)
 
 
 def duration(seconds: float) -> str:

@@ -142,13 +142,14 @@ PAGES_SUMMARY = (
     "in the median."
 )
 PAGES_LATEST = "Latest moves"
-PAGE_MOVE = "{when}: page {page} {what}."
+PAGE_MOVE = "{when}: {pages} {what}."
+PAGE_NUMBERS = ("page {page}", "pages {pages} and {last}")
 PAGE_STEP = "Step {step:,}"
 PAGE_REASONS = {
     ("out", "activations"): "left the device: room for activations",
     ("out", "budget"): "left the device: room for another page",
-    ("in", "update"): "came to the device: the optimizer updates its weights",
-    ("in", "prefetch"): "came to the device ahead of time: the optimizer needs it next",
+    ("in", "update"): "came to the device: the optimizer updates what belongs to it",
+    ("in", "prefetch"): "came to the device ahead of time: the optimizer is about to reach it",
 }
 PAGE_OTHER_REASON = {"out": "left the device: {reason}", "in": "came to the device: {reason}"}
 PAGE_BEFORE_FIRST = "Before the first step"
