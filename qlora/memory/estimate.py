@@ -14,6 +14,7 @@ METHODS = ("qlora", "lora", "full")
 OPTIMIZERS = ("paged-adamw-32bit", "adamw-32bit", "paged-adamw-8bit", "adamw-8bit")
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
+_KEPT = ("base_weights", "quantization_constants", "unquantized_weights", "adapters", "optimizer_states", "workspace")
 _NESTED_BLOCK_SIZE = 256
 _STATE_BLOCK_SIZE = 256
 
@@ -78,16 +79,16 @@ class MemoryEstimate:
 
     Args:
         components: name -> bytes. "base_weights", "quantization_constants", "unquantized_weights", "adapters",
-            "gradients", "optimizer_states" stay for the whole run; "activations", "input_gradients", "logits" and
-            "workspace" come and go.
-        moments: bytes in use at "loss" (all saved activations and the logits), at "backward" (the stored activations,
-            one layer's work, all gradients) and at "update" (no activations).
+            "optimizer_states" and "workspace" (one decoded matrix) stay for the whole run; "gradients", "activations",
+            "input_gradients" and "logits" come and go.
+        moments: moment -> component -> bytes in use at "loss" (all stored activations and the logits), in the
+            "backward" pass (stored activations, one layer's work, all gradients) and at the "update" (no activations).
         pageable_bytes: of these, optimizer states that may leave for the CPU under pressure.
         trainable_parameters: weights that are trained.
     """
 
     components: dict[str, int]
-    moments: dict[str, int]
+    moments: dict[str, dict[str, int]]
     pageable_bytes: int
     trainable_parameters: int
 
@@ -97,26 +98,31 @@ class MemoryEstimate:
         return sum(self.components.values())
 
     @property
+    def peak_moment(self) -> str:
+        """The moment at which most bytes are in use, every optimizer page resident."""
+        return max(self.moments, key=lambda moment: sum(self.moments[moment].values()))
+
+    @property
     def peak_bytes(self) -> int:
-        """The largest of the moments, every optimizer page resident."""
-        return max(self.moments.values())
+        """Bytes in use at `peak_moment`."""
+        return sum(self.moments[self.peak_moment].values())
 
     @property
     def peak_bytes_paged_out(self) -> int:
-        """The peak when all optimizer pages leave during the forward and backward pass.
+        """The peak when all pages of a paged optimizer leave during the forward and backward pass.
 
         At the update they come back page by page after the activations are gone, so that moment counts none.
         """
-        return max(bytes_ - self.pageable_bytes for bytes_ in self.moments.values())
+        return self.peak_bytes - self.pageable_bytes
 
 
 def estimate(shape: LlamaShape, options: EstimateOptions) -> MemoryEstimate:
     """Bytes by component and the peak of one training step.
 
-    Moments: loss = kept + activations + logits; backward = kept + gradients + stored activations + one layer's
-    input gradients and workspace (a checkpointed layer's activations are in "activations" at both moments, because
-    the recompute of the last layer follows the loss); update = kept + gradients. "kept" is weights, constants,
-    adapters and optimizer states. Gradients are freed after the update, so at the loss there are none.
+    Moments: loss = kept + stored activations + logits; backward = kept + gradients + stored activations + one
+    recomputed layer + input gradients; update = kept + gradients. "kept" is weights, constants, adapters, optimizer
+    states and the buffer that one decoded matrix at a time is written to. Gradients are freed after the update, so at
+    the loss there are none.
 
     Args:
         shape: the model.
@@ -144,18 +150,11 @@ def estimate(shape: LlamaShape, options: EstimateOptions) -> MemoryEstimate:
         if options.method == "qlora"
         else 0,
     }
-    kept = sum(
-        components[name]
-        for name in ("base_weights", "quantization_constants", "unquantized_weights", "adapters", "optimizer_states")
-    )
+    kept = {name: components[name] for name in _KEPT}
     moments = {
-        "loss": kept + stored + components["logits"],
-        "backward": kept
-        + components["gradients"]
-        + components["activations"]
-        + components["input_gradients"]
-        + components["workspace"],
-        "update": kept + components["gradients"],
+        "loss": kept | {"activations": stored, "logits": components["logits"]},
+        "backward": {name: size for name, size in components.items() if name != "logits"},
+        "update": kept | {"gradients": components["gradients"]},
     }
     pageable = components["optimizer_states"] if options.optimizer.startswith("paged") else 0
     return MemoryEstimate(components, moments, pageable, trainable)
@@ -196,24 +195,30 @@ def optimizer_state_bytes(parameters: int, optimizer: str) -> int:
 
 
 def activation_bytes(shape: LlamaShape, options: EstimateOptions) -> tuple[int, int]:
-    """Bytes that autograd keeps for the backward pass, as counted on transformers' LLaMA with frozen base weights.
+    """Bytes that autograd keeps for the backward pass, as counted on transformers' LLaMA.
 
     Per token and layer, with c bytes a value, width h, feed-forward width f, key and value width v and H heads:
     h (8 + 2 c) for the two norms (fp32 input, output) + 2 h c for queries and attention output + 2 v c for keys and
     values + 4 f c for gate, its activation, up and their product + 4 H for the attention's log-sum-exp + 8 for the
     norms' scales. Attention is memory-efficient: nothing grows with the square of the length. Adapters keep the layer
-    input only, which is counted already. With checkpointing, h c per token and layer is stored, and one layer at a
-    time is computed again.
+    input only, which is counted already; the first norm keeps nothing while the embedding is frozen, the last norm
+    keeps as much as one, so they cancel. Full finetuning keeps 2 h c more, the norms' values before their trained
+    weights, and once a token h (4 + 2 c) + 4 for the last norm and the head's input. With checkpointing, h c per token
+    and layer is stored, and one layer at a time is computed again.
 
     Returns:
         (stored, recomputed): bytes that wait from the forward pass, and bytes of one recomputed layer.
     """
     c = DTYPE_BYTES[options.compute_dtype]
     h, f, v = shape.hidden_size, shape.intermediate_size, shape.key_value_size
-    layer = options.tokens * (h * (8 + 4 * c) + 2 * v * c + 4 * f * c + 4 * shape.heads + 8)
-    if not options.checkpointing:
-        return shape.layers * layer, 0
-    return shape.layers * options.tokens * h * c, layer
+    layer = h * (8 + 4 * c) + 2 * v * c + 4 * f * c + 4 * shape.heads + 8
+    once = 0
+    if options.method == "full":
+        layer += 2 * h * c
+        once = h * (4 + 2 * c) + 4
+    if options.checkpointing:
+        return options.tokens * (shape.layers * h * c + once), options.tokens * layer
+    return options.tokens * (shape.layers * layer + once), 0
 
 
 def input_gradient_bytes(shape: LlamaShape, options: EstimateOptions) -> int:
