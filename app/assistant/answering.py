@@ -1,6 +1,6 @@
 """Answers without a language model: the sentences that answer, word for word, in the paper's order, with citations."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from app.assistant.chunking import Box, Chunk
 from app.assistant.grounding import Evidence, Verdict
@@ -39,13 +39,14 @@ class Citation:
 
 @dataclass(frozen=True)
 class Statement:
-    """A sentence of the answer and the number of the citation that it is quoted from. ``columns`` is the header of the
-    table that a row comes from, ``title`` the table's caption."""
+    """A sentence of the answer and the number of the citation that it is quoted from. For a table's row, ``title`` is the
+    table's caption, ``cells`` the row and ``columns`` what stands above its cells, if the reader could tell."""
 
     text: str
     citation: int
-    columns: str = ""
     title: str = ""
+    cells: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def compose(
         seen.add(citation.quote)
         citations.append(_numbered(citation, len(citations) + 1))
         if item in speaking:
-            statements.append(Statement(statement.text, len(citations), statement.columns, statement.title))
+            statements.append(replace(statement, citation=len(citations)))
     return Answer(question.text, tuple(statements), tuple(citations), False, verdict=verdict)
 
 
@@ -109,7 +110,7 @@ def _support(item: Evidence) -> float:
 
 
 def _numbered(citation: Citation, number: int) -> Citation:
-    return Citation(**{**citation.__dict__, "number": number})
+    return replace(citation, number=number)
 
 
 def _cite(item: Evidence, question: Question) -> tuple[Citation, Statement]:
@@ -130,12 +131,18 @@ def _cite(item: Evidence, question: Question) -> tuple[Citation, Statement]:
         chunk.text,
         chunk.label,
     )
-    columns = title = ""
-    if chunk.sentences[chosen[0]].row:
-        rows = [sentence.text for sentence in chunk.sentences if sentence.row]
-        columns = " / ".join(rows[: chunk.header])
-        title = chunk.sentences[0].text
-    return citation, Statement(quote, 0, columns, title)
+    sentence = chunk.sentences[chosen[0]]
+    title = chunk.sentences[0].text if sentence.row else ""
+    columns = _columns(chunk, chosen[0]) if sentence.row else ()
+    return citation, Statement(quote, 0, title, sentence.cells, columns)
+
+
+def _columns(chunk: Chunk, order: int) -> tuple[str, ...]:
+    """The cells of the lowest header row that has as many as the row, which may lie above the first row of values."""
+    row = chunk.sentences[order]
+    rows = [sentence for sentence in chunk.sentences[:order] if sentence.row][: chunk.header + 3]
+    named = [r.cells for r in rows if len(r.cells) == len(row.cells) and not any(c[:1].isdigit() for c in r.cells[2:])]
+    return named[-1] if named and len(row.cells) > 1 else ()
 
 
 def chosen_sentences(item: Evidence, question: Question) -> list[int]:
@@ -163,11 +170,10 @@ def chosen_sentences(item: Evidence, question: Question) -> list[int]:
 
 
 def _usable(chunk: Chunk, order: int) -> bool:
-    return (
-        0 <= order < len(chunk.sentences)
-        and not chunk.sentences[order].row
-        and len(chunk.sentences[order].text.split()) <= _LONG_WORDS
-    )
+    if not 0 <= order < len(chunk.sentences):
+        return False
+    sentence = chunk.sentences[order]
+    return not sentence.row and not sentence.formula and len(sentence.text.split()) <= _LONG_WORDS
 
 
 def _points_back(text: str) -> bool:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from app.assistant import library
@@ -12,7 +13,9 @@ from app.assistant.grounding import Grounding
 from app.assistant.index import open_index
 from app.assistant.library import FoundPdf, Paper
 from app.assistant.question import parse
+from app.assistant.readers.pdf import page_size
 from app.assistant.retrieval import Hit, PaperRetriever, Search
+from qlora.errors import InputError
 
 _LOOKED_AT = 10
 """Passages that are read for every question; five are cited at most."""
@@ -70,6 +73,13 @@ class Assistant:
         """The PDF that answers come from; None before :meth:`open` and when there is none."""
         return self._opened[0] if self._opened else None
 
+    def page_size(self, pdf_page: int) -> tuple[float, float]:
+        """Width and height in points of a page of the PDF."""
+        pdf = self.pdf or self.find_pdf().path
+        if pdf is None:
+            raise InputError("There is no PDF of the paper here.")
+        return page_size(pdf, pdf_page)
+
     def retriever(self, k: int = 5) -> PaperRetriever:
         """The passages as a LangChain retriever."""
         return PaperRetriever(search=self._ready().search, k=k)
@@ -95,7 +105,7 @@ class Assistant:
         evidence = [grounding.evidence(parsed, hit) for hit in hits]
         verdict, answering = grounding.judge(parsed, evidence)
         answer = compose(parsed, verdict, answering, hits, evidence)
-        return Answer(**{**answer.__dict__, "seconds": time.perf_counter() - start})
+        return replace(answer, seconds=time.perf_counter() - start)
 
     def _ready(self) -> Grounding:
         return self._opened[1] if self._opened else self.open()

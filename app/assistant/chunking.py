@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
-from app.assistant.readers.page import FRONT_MATTER, Block, Box, Page, Word, merge_line_boxes
+from app.assistant.readers.page import FRONT_MATTER, UNREADABLE, Block, Box, Page, Word, merge_line_boxes
 
 CHUNKER_VERSION = 1
 """Raised whenever the passages cut from the same pages change, so that indexes built before are rebuilt."""
@@ -23,11 +23,17 @@ _SENTENCE_END = re.compile(r"[.!?][\])}”\"’']*\d{0,2}$")
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence, or a table's row: its words as the page has them, and the boxes that cover them."""
+    """A sentence, or a table's row: its words as the page has them, and the boxes that cover them.
+
+    ``cells`` are a row's columns, told apart by the gaps between its words; empty when the reader gives no boxes.
+    ``formula`` marks one with characters that cannot be read: it helps to find the passage but is not quoted.
+    """
 
     text: str
     boxes: tuple[Box, ...] = ()
     row: bool = False
+    formula: bool = False
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Chunk:
     @classmethod
     def from_record(cls, record: dict) -> "Chunk":
         sentences = tuple(
-            Sentence(item["text"], tuple(tuple(box) for box in item["boxes"]), item["row"])
+            Sentence(item["text"], tuple(tuple(box) for box in item["boxes"]), item["row"], item["formula"], tuple(item["cells"]))
             for item in record["sentences"]
         )
         return cls(**{**record, "sentences": sentences})
@@ -132,12 +138,13 @@ def _chunks(group: list[Block], page: Page, paper: str, lead: str, number: int) 
     sentences = [sentence for block in group for sentence in split_sentences(block.words)]
     header = 0
     if first.kind == "table":
-        sentences += [Sentence(_text(row), merge_line_boxes(row), row=True) for row in first.rows]
+        sentences += [Sentence(_text(row), merge_line_boxes(row), row=True, cells=_cells(row)) for row in first.rows]
         header = _header_rows([_text(row) for row in first.rows])
         parts = [sentences]
     else:
         parts = _parts(sentences)
-    for offset, part in enumerate(parts):
+    quotable = [part for part in parts if any(not sentence.formula for sentence in part)]
+    for offset, part in enumerate(quotable):
         yield Chunk(
             id=f"{paper}-{page.source}-{number + offset:04d}",
             paper=paper,
@@ -169,6 +176,20 @@ def _parts(sentences: list[Sentence]) -> list[list[Sentence]]:
     return [*parts, part]
 
 
+def _cells(row: tuple[Word, ...]) -> tuple[str, ...]:
+    cells: list[list[Word]] = []
+    for word in row:
+        if not word.boxes:
+            return ()
+        last = cells[-1][-1].boxes[-1] if cells else None
+        box = word.boxes[0]
+        if last and box[0] - last[2] < 0.55 * (box[3] - box[1]):
+            cells[-1].append(word)
+        else:
+            cells.append([word])
+    return tuple(_text(cell) for cell in cells)
+
+
 def _header_rows(rows: list[str]) -> int:
     """Rows above the first one that is mostly values."""
     for index, row in enumerate(rows):
@@ -190,7 +211,10 @@ def split_sentences(words: tuple[Word, ...]) -> list[Sentence]:
             run = []
     if run:
         sentences.append(run)
-    return [Sentence(_text(run), merge_line_boxes(run)) for run in sentences]
+    return [
+        Sentence(_text(run), merge_line_boxes(run), formula=any(UNREADABLE in word.text for word in run))
+        for run in sentences
+    ]
 
 
 def _opens(word: str) -> bool:
@@ -198,4 +222,4 @@ def _opens(word: str) -> bool:
 
 
 def _text(words: Iterable[Word]) -> str:
-    return " ".join(word.text for word in words)
+    return " ".join(" ".join(word.text for word in words).replace(UNREADABLE, " ").split())

@@ -145,6 +145,8 @@ class Grounding:
         heading = self._stems(f"{chunk.label} {chunk.heading}")
         titles = [s.text for s in chunk.sentences if not s.row]
         for order, sentence in enumerate(chunk.sentences):
+            if sentence.formula:
+                continue
             if sentence.row:
                 rows = [s.text for s in chunk.sentences if s.row][: chunk.header]
                 around = self._stems(" ".join([*titles, *rows]))

@@ -95,7 +95,7 @@ def find_pdf(paper: Paper, folder: Path = PAPERS_FOLDER) -> FoundPdf:
     problem = ""
     for place in search_folders(folder):
         for path in sorted(place.glob("*.pdf")) if place.is_dir() else []:
-            if path.stat().st_size <= MAX_BYTES and _sha256(path) == paper.sha256:
+            if path.stat().st_size <= MAX_BYTES and sha256_of(path) == paper.sha256:
                 return FoundPdf(path)
             if paper.arxiv in path.name:
                 try:
@@ -113,7 +113,7 @@ def check_pdf(paper: Paper, path: Path) -> None:
         InputError: it is not a PDF, or not this paper in this version.
     """
     count = page_count(path)
-    if _sha256(path) == paper.sha256:
+    if sha256_of(path) == paper.sha256:
         return
     if count != paper.pages or bare(paper.title).lower() not in bare(raw_text(path, 1)).lower():
         raise InputError(
@@ -200,5 +200,5 @@ class _replacing:
             ) from error
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,17 +10,7 @@ MAX_CHARACTERS = 2000
 
 # Words by which people ask, in whatever field: they say nothing about what the answer must contain.
 _ASKING = frozenset(
-    """according actually amount answer approach article ask author authors available aim big call called case change choose chose
-    chosen compare compared comparison consist contain contains describe described description detail difference differ different
-    discuss discussed document does effect exactly example examples exist explain explained fact far figure find found general
-    given goal happen happens happened help idea important include included introduce introduced kind kinds know large
-    list long lot main make makes many mean meaning means mention mentioned method name named names need needed needs number obtain
-    paper papers part people perform performed place point possible present presented problem propose proposed purpose reach reason
-    reasons refer reported result results role say says section see seen set show shown shows size small sort
-    state stated study table take takes talk thing things type types understand value values way ways well word work works
-    write written wrote good better best bad worse worst high higher highest low lower lowest fast faster slow slower
-    become becomes come comes went mainly first second whole total overall sure exact exactly per instead
-    really acknowledged answers assumption assumptions belong belongs conclude concluded conclusion conclusions matter matters still yet factor formula fraction kinds mistake mistakes percentage proportion range share support supports handle handles deal keep keeps put let qlora""".split()
+    ["according", "actually", "amount", "answer", "approach", "article", "ask", "author", "authors", "available", "aim", "big", "call", "called", "case", "change", "choose", "chose", "chosen", "compare", "compared", "comparison", "consist", "contain", "contains", "describe", "described", "description", "detail", "difference", "differ", "different", "discuss", "discussed", "document", "does", "effect", "exactly", "example", "examples", "exist", "explain", "explained", "fact", "far", "figure", "find", "found", "general", "given", "goal", "happen", "happens", "happened", "help", "idea", "important", "include", "included", "introduce", "introduced", "kind", "kinds", "know", "large", "list", "long", "lot", "main", "make", "makes", "many", "mean", "meaning", "means", "mention", "mentioned", "method", "name", "named", "names", "need", "needed", "needs", "number", "obtain", "paper", "papers", "part", "people", "perform", "performed", "place", "point", "possible", "present", "presented", "problem", "propose", "proposed", "purpose", "reach", "reason", "reasons", "refer", "reported", "result", "results", "role", "say", "says", "section", "see", "seen", "set", "show", "shown", "shows", "size", "small", "sort", "state", "stated", "study", "table", "take", "takes", "talk", "thing", "things", "type", "types", "understand", "value", "values", "way", "ways", "well", "word", "work", "works", "write", "written", "wrote", "good", "better", "best", "bad", "worse", "worst", "high", "higher", "highest", "low", "lower", "lowest", "fast", "faster", "slow", "slower", "become", "becomes", "come", "comes", "went", "mainly", "first", "second", "whole", "total", "overall", "sure", "exact", "exactly", "per", "instead", "really", "acknowledged", "answers", "assumption", "assumptions", "belong", "belongs", "conclude", "concluded", "conclusion", "conclusions", "matter", "matters", "still", "yet", "factor", "formula", "fraction", "kinds", "mistake", "mistakes", "percentage", "proportion", "range", "share", "support", "supports", "handle", "handles", "deal", "keep", "keeps", "put", "let", "qlora"]
 )
 _ENTITY = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
@@ -101,9 +91,9 @@ def parse(text: str) -> Question:
 
 
 _OPENING = re.compile(r"\b(how many|what|which)\s+(?:(?:is|are|was|were)\s+)?(?:(?:the|a|an)\s+)?(.*)", re.IGNORECASE)
-_UNITS = frozenset("gb mb gib mib bit byte hour day minut percent token dollar".split())
+_UNITS = frozenset(["gb", "mb", "gib", "mib", "bit", "byte", "hour", "day", "minut", "percent", "token", "dollar"])
 _VERSION = re.compile(r"\b([A-Z][A-Za-z]+)[ -](\d{1,2}(?:\.\d)?)\b(?![\w.-])")
-_NUMBERED_PARTS = frozenset("table figure fig section appendix equation page step part chapter".split())
+_NUMBERED_PARTS = frozenset(["table", "figure", "fig", "section", "appendix", "equation", "page", "step", "part", "chapter"])
 
 
 def _asked(text: str, terms: dict[str, Term]) -> tuple[tuple[Term, ...], bool]:
@@ -146,8 +136,8 @@ def _terms(text: str) -> tuple[Term, ...]:
         if (
             word in STOP_WORDS
             or (not name and (word in _ASKING or stem(word) in _ASKING))
-            or len(word) < 2
-            and not name
+            or (len(word) < 2
+            and not name)
         ):
             continue
         terms.setdefault(stem(word), Term(word, stem(word), name))

@@ -4,17 +4,12 @@ import re
 import unicodedata
 
 STOP_WORDS = frozenset(
-    """a about above after again all also am an and any are as at be because been before being between both but by can
-    could did do does doing done down during each either else ever for from further get gets give given gives go had has
-    have having he her here him his how however i if in into is it its just let like many may me might more most much must my
-    no nor not now of off on one only or other our out over own per please same shall she should so some such tell than
-    that the their them then there these they this those through to too under up upon us use used uses using very via was
-    we were what when where whether which while who whom whose why will with within without would you your""".split()
+    ["a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "between", "both", "but", "by", "can", "could", "did", "do", "does", "doing", "done", "down", "during", "each", "either", "else", "ever", "for", "from", "further", "get", "gets", "give", "given", "gives", "go", "had", "has", "have", "having", "he", "her", "here", "him", "his", "how", "however", "i", "if", "in", "into", "is", "it", "its", "just", "let", "like", "many", "may", "me", "might", "more", "most", "much", "must", "my", "no", "nor", "not", "now", "of", "off", "on", "one", "only", "or", "other", "our", "out", "over", "own", "per", "please", "same", "shall", "she", "should", "so", "some", "such", "tell", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "through", "to", "too", "under", "up", "upon", "us", "use", "used", "uses", "using", "very", "via", "was", "we", "were", "what", "when", "where", "whether", "which", "while", "who", "whom", "whose", "why", "will", "with", "within", "without", "would", "you", "your"]
 )
 
 _NUMBER_WORDS = {
     word: str(number)
-    for number, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+    for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"])
 } | {"sixteen": "16", "hundred": "100", "thousand": "1000"}
 _SPELLINGS = (
     (re.compile(r"\bfine[- ]tun"), "finetun"),
@@ -40,14 +35,11 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _WITH_UNIT = re.compile(r"\b(\d+(?:\.\d+)?)[- ]?(gb|mb|gib|mib|bits?|bytes?|k)\b")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?e-?\d+|[a-z]+\d[a-z0-9]*|\d+(?:\.\d+)?[a-z]*|[a-z]+(?:'[a-z]+)?|[α-ω]")
 _COMPOUND = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
-_SUFFIXES = (
-    ("izations", "iz"), ("ization", "iz"), ("izers", "iz"), ("izer", "iz"), ("izing", "iz"), ("ized", "iz"), ("izes", "iz"), ("ize", "iz"),
-    ("ational", "at"), ("ations", "at"), ("ation", "at"), ("ators", "at"), ("ator", "at"), ("ating", "at"), ("ated", "at"), ("ates", "at"), ("ate", "at"),
-    ("fulness", ""), ("ments", ""), ("ment", ""), ("ness", ""), ("ically", "ic"), ("ical", "ic"), ("ingly", ""), ("ings", ""), ("ing", ""), ("edly", ""),
-    ("ed", ""), ("ies", "y"), ("ers", ""), ("er", ""), ("es", ""), ("ly", ""), ("s", ""), ("e", ""),
-)  # fmt: skip
-
-
+# Endings and what takes their place, longest first.
+_SUFFIXES = tuple(
+    tuple(pair.split(":"))
+    for pair in ["izations:iz", "ization:iz", "izers:iz", "izer:iz", "izing:iz", "ized:iz", "izes:iz", "ize:iz", "ational:at", "ations:at", "ation:at", "ators:at", "ator:at", "ating:at", "ated:at", "ates:at", "ate:at", "fulness:", "ments:", "ment:", "ness:", "ically:ic", "ical:ic", "ingly:", "ings:", "ing:", "edly:", "ed:", "ies:y", "ers:", "er:", "es:", "ly:", "s:", "e:"]
+)
 _GREEK = str.maketrans({"α": " alpha ", "β": " beta ", "κ": " kappa ", "τ": " tau ", "σ": " sigma "})
 
 

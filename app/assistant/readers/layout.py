@@ -271,7 +271,7 @@ class _Page:
         indented = line.box[0] > previous.box[0] + 15 and previous.text.endswith((".", "?", "!", ":"))
         smaller = abs(line.size - previous.size) > 0.6 and line.mathematics < 0.3 and previous.mathematics < 0.3
         bold_lead = line.bold[0] and not previous.bold[-1] and line.words[0].text[:1].isalnum()
-        return gap > 0.35 * self.body_size and not line.mathematics > 0.3 or indented or smaller or bold_lead
+        return (gap > 0.35 * self.body_size and not line.mathematics > 0.3) or indented or smaller or bold_lead
 
     def _paragraph(self, lines: list[StyledLine], section: str) -> Block:
         first = lines[0]

@@ -11,7 +11,10 @@ KINDS = ("text", "heading", "table", "figure", "caption", "equation", "footnote"
 FRONT_MATTER = "Title and authors"
 """The section of what stands above the first heading."""
 
-_SPACES_AND_HYPHENS = re.compile(r"[\s\-\u00ad\u2010\u2011\ufffe\x02]+")
+UNREADABLE = "\ufffd"
+"""Stands for a character that has no reading, such as a piece of a large bracket in a formula."""
+
+_NOT_COMPARED = re.compile(r"[\s\-\u00ad\u2010\u2011\ufffd\ufffe\x00-\x1f\ue000-\uf8ff]+")
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,9 @@ class Page:
 
 
 def bare(text: str) -> str:
-    """Text without spaces and hyphens, the form in which quotes and pages are compared: line ends hyphenate words and
-    extractors disagree about spaces, so neither can be evidence."""
-    return _SPACES_AND_HYPHENS.sub("", text)
+    """Text without spaces, hyphens and unreadable characters, the form in which quotes and pages are compared: line ends
+    hyphenate words and extractors disagree about spaces, so neither can be evidence."""
+    return _NOT_COMPARED.sub("", text)
 
 
 def merge_line_boxes(words: tuple[Word, ...] | list[Word]) -> tuple[Box, ...]:

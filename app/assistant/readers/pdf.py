@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.assistant.readers.layout import Region, blocks_of_document
-from app.assistant.readers.page import Box, Page
+from app.assistant.readers.page import UNREADABLE, Box, Page
 from qlora.errors import InputError
 
 MAX_BYTES = 64 * 2**20
@@ -87,6 +87,12 @@ def page_count(path: Path) -> int:
         return len(document)
 
 
+def page_size(path: Path, pdf_page: int) -> tuple[float, float]:
+    """Width and height of a page in points."""
+    with open_pdf(path) as document:
+        return document[pdf_page - 1].get_size()
+
+
 def raw_text(path: Path, pdf_page: int) -> str:
     """The text of one page as pdfium yields it, with ligatures spelled out."""
     with open_pdf(path) as document:
@@ -133,19 +139,24 @@ def _characters(textpage, height: float) -> Iterator[Character | None]:
         code = pdfium.FPDFText_GetUnicode(textpage, index)
         text = chr(code)
         hyphen = text in _HYPHENS or bool(pdfium.FPDFText_IsHyphen(textpage, index) == 1 and text == "-")
-        if text.isspace() or (not text.isprintable() and not hyphen):
+        if text.isspace():
             yield None
             continue
         pdfium.FPDFText_GetLooseCharBox(textpage, index, rectangle)
         pdfium.FPDFText_GetFontInfo(textpage, index, name, len(name), flags)
         angle = pdfium.FPDFText_GetCharAngle(textpage, index)
         yield Character(
-            "-" if hyphen else text.translate(_LIGATURES),
+            "-" if hyphen else text.translate(_LIGATURES) if _is_readable(text) else UNREADABLE,
             (rectangle.left, height - rectangle.top, rectangle.right, height - rectangle.bottom),
             name.value.decode("latin-1"),
             _font_size(pdfium, textpage, index),
             upright=abs(angle) < 0.1 or abs(angle) > 6.18,
         )
+
+
+def _is_readable(text: str) -> bool:
+    """False for control characters and a font's private ones, which the pieces of large brackets come as."""
+    return text.isprintable() and not "\ue000" <= text <= "\uf8ff"
 
 
 def _font_size(pdfium, textpage, index: int) -> float:
