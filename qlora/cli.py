@@ -104,8 +104,8 @@ def _with_progress(stream: Iterator) -> Iterator:
             if isinstance(event, events.RunStarted):
                 progress.update(task, total=event.steps, state="first step")
                 console.print(
-                    f"{event.trainable_parameters:,} of {event.parameters + event.trainable_parameters:,} parameters "
-                    f"train, on {event.samples} samples, on {event.device}."
+                    f"{event.parameters:,} parameters are frozen, {event.trainable_parameters:,} of the "
+                    f"adapters train: on {event.samples} samples, on {event.device}."
                 )
             elif isinstance(event, events.StepFinished):
                 state = f"loss {event.loss:.3f}  {event.tokens_per_second:,.0f} tokens/s"

@@ -38,7 +38,7 @@ class RunStarted(Event):
         versions: of python, torch, transformers and qlora.
         steps: optimizer steps that the run will take.
         samples: training samples after those that are too long to use were dropped.
-        parameters, trainable_parameters: counts.
+        parameters, trainable_parameters: counts, of the base model and of the adapters.
         memory_bytes: by component: base_model, adapters, gradients, optimizer (all pages, wherever they are).
         pages, page_bytes: optimizer pages and the size of one.
         device_budget_bytes: what may be on the (emulated) device, or None for no limit.

@@ -45,7 +45,8 @@ def encode(
 ) -> Encoded | None:
     """Encode a sample; the loss counts the answer and the end-of-text token, so that the model learns to stop.
 
-    An answer that is too long loses its end (and with it the end-of-text token, which would teach to stop mid-sentence).
+    An answer that is too long loses its end, and with it the end-of-text token, which would teach to stop
+    mid-sentence.
 
     Returns:
         None when the prompt alone fills `max_length`, so that nothing would be learnt from it.

@@ -23,7 +23,8 @@ from qlora.models.load import load_quantized
 from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.paging.pager import Move
 from qlora.training import preflight
-from qlora.training.pressure import DevicePressure, stored_bytes
+from qlora.training.activations import enable_checkpointing
+from qlora.training.pressure import DevicePressure, parameter_count, stored_bytes
 
 ADAPTER_FOLDER = "adapter"
 _SKIPS_IN_A_ROW = 5
@@ -52,10 +53,10 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
     model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
     preflight.check_model(config, model, tokenizer)
     encoded, notices = preflight.encode_samples(config, samples, tokenizer)
-    base_bytes = stored_bytes(model)
+    base_bytes, parameters = stored_bytes(model), parameter_count(model)
     attach(model, config.adapter, dtype=dtype, seed=config.training.seed)
     if config.training.activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        enable_checkpointing(model)
     model.train()
 
     moves: list[events.PageMoved] = []
@@ -75,7 +76,7 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
 
     optimizer = _optimizer(config, model, record)
     pressure = DevicePressure(model, optimizer)
-    yield _run_started(config, device, model, optimizer, base_bytes, len(encoded))
+    yield _run_started(config, device, optimizer, base_bytes, parameters, len(encoded))
     yield from (events.Notice(message=message) for message in notices)
 
     batches = _batches(encoded, config.training, tokenizer.pad_token_id or 0)
@@ -167,14 +168,13 @@ def _optimizer(config: RunConfig, model: torch.nn.Module, on_move: Callable[[Mov
 def _run_started(
     config: RunConfig,
     device: torch.device,
-    model: torch.nn.Module,
     optimizer: PagedAdamW,
     base_bytes: int,
+    parameters: int,
     samples: int,
 ) -> events.RunStarted:
     import transformers
 
-    trainable = optimizer.flat.numel()
     state_bytes = sum(page.bytes for page in optimizer.pager.pages)
     return events.RunStarted(
         config=configuration.to_mapping(config),
@@ -188,8 +188,8 @@ def _run_started(
         },
         steps=config.training.steps,
         samples=samples,
-        parameters=model.num_parameters() - trainable,
-        trainable_parameters=trainable,
+        parameters=parameters,
+        trainable_parameters=optimizer.flat.numel(),
         memory_bytes={
             "base_model": base_bytes,
             "adapters": optimizer.flat.nbytes,
@@ -246,8 +246,6 @@ def _accumulate(
 def _samples(config: RunConfig, model, tokenizer, step: int) -> Iterator[events.SampleGenerated]:
     """The configured prompts, answered by the base model (step 0) and by the finetuned one."""
     model.eval()
-    if config.training.activation_checkpointing:
-        model.gradient_checkpointing_disable()
     for prompt in config.training.sample_prompts:
         with adapters_disabled(model):
             yield _answer(config, model, tokenizer, prompt, 0)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from qlora.layers.quantized_linear import QuantizedLinear
 from qlora.memory.measure import LiveTensorBytes
 from qlora.optimizer.paged_adamw import PagedAdamW
 
@@ -86,3 +87,9 @@ def stored_bytes(model: nn.Module) -> int:
     """Bytes of all parameters and buffers of `model`, each storage counted once (tied weights, shared codebooks)."""
     tensors = [*model.parameters(), *model.buffers()]
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Parameters of `model`, a quantized weight counted by its weights and not by its bytes."""
+    packed = {id(m.weight): m.in_features * m.out_features for m in model.modules() if isinstance(m, QuantizedLinear)}
+    return sum(packed.get(id(p), p.numel()) for p in model.parameters())

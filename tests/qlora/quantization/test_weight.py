@@ -1,0 +1,130 @@
+"""`qlora.quantize` against bitsandbytes, an independent program, and against the paper's figures."""
+
+import pytest
+import torch
+
+import qlora
+from qlora.quantization.codebook import CODEBOOKS, bits_of
+from qlora.quantization.double_quantization import quantize_absmax
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+COUNTS = (1, 63, 64, 65, 4096, 100_001)
+KINDS = {
+    "random": torch.randn,
+    "zero": torch.zeros,
+    "negative zero": lambda n: -torch.zeros(n),
+    "constant": lambda n: torch.full((n,), 0.37),
+    "denormal": lambda n: torch.randn(n) * 1e-40,
+    "one outlier": lambda n: torch.cat([torch.randn(n - 1), torch.tensor([1000.0])]),
+}
+
+
+@pytest.fixture
+def functional():
+    return pytest.importorskip("bitsandbytes.functional")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_bytes_equal_bitsandbytes(functional, kind, dtype):
+    torch.manual_seed(0)
+    for count in COUNTS:
+        weights = KINDS[kind](count).to(dtype)
+        for ours, theirs in (("nf4", "nf4"), ("fp4-e2m1", "fp4")):
+            for block_size in (32, 64, 4096):
+                where = f"{count} weights, {ours}, blocks of {block_size}"
+                plain = qlora.quantize(weights, ours, block_size=block_size, double_quantization=False)
+                codes, state = functional.quantize_4bit(weights, blocksize=block_size, quant_type=theirs)
+                assert torch.equal(plain.codes, codes.flatten()), where
+                assert torch.equal(plain.absmax, state.absmax), where
+                nested = qlora.quantize(weights, ours, block_size=block_size)
+                _, state = functional.quantize_4bit(
+                    weights, blocksize=block_size, quant_type=theirs, compress_statistics=True
+                )
+                assert torch.equal(nested.absmax, state.absmax), where
+                assert torch.equal(nested.nested_absmax, state.state2.absmax), where
+                torch.testing.assert_close(nested.offset, state.offset, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("double_quantization", [False, True])
+def test_decoded_values_equal_bitsandbytes(functional, dtype, double_quantization):
+    weights = torch.randn(96, 640, generator=torch.Generator().manual_seed(1)).to(dtype)
+    ours = qlora.quantize(weights, double_quantization=double_quantization).dequantize()
+    codes, state = functional.quantize_4bit(
+        weights, blocksize=64, quant_type="nf4", compress_statistics=double_quantization
+    )
+    theirs = functional.dequantize_4bit(codes, state)
+    # Their CPU kernel may round a product differently in the last bit of the dtype.
+    torch.testing.assert_close(ours, theirs, rtol=torch.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 1_000_000])
+def test_nested_codes_equal_bitsandbytes_on_many_values(functional, count):
+    absmax = torch.rand(count, generator=torch.Generator().manual_seed(2)) * 3
+    codes, nested_absmax, offset = quantize_absmax(absmax)
+    theirs, state = functional.quantize_blockwise(absmax - offset, blocksize=256)
+    assert torch.equal(codes, theirs)
+    assert torch.equal(nested_absmax, state.absmax)
+
+
+def test_error_of_nf4_on_normal_weights_is_the_known_one():
+    weights = torch.randn(4096, 4096, generator=torch.Generator().manual_seed(3))
+    error = (qlora.quantize(weights, double_quantization=False).dequantize() - weights).abs().mean().item()
+    assert error == pytest.approx(0.072798, abs=0.000074)
+
+
+def test_bits_per_parameter_are_the_papers():
+    weights = torch.randn(1024, 1024)
+    assert qlora.quantize(weights, double_quantization=False).bits_per_parameter == 4.5
+    assert qlora.quantize(weights).bits_per_parameter == pytest.approx(4.127, abs=0.0005)
+
+
+@pytest.mark.parametrize("name", CODEBOOKS)
+@pytest.mark.parametrize("shape", [(1823, 781), (1, 64), (7, 1), (0, 5), ()])
+def test_each_weight_gets_a_nearest_level(name, shape):
+    weights = torch.randn(shape, generator=torch.Generator().manual_seed(4))
+    quantized = qlora.quantize(weights, name, double_quantization=False)
+    assert quantized.dequantize().shape == weights.shape
+    if not weights.numel():
+        return
+    scales = quantized.absmax_values().repeat_interleave(64)[: weights.numel()]
+    best = (weights.flatten()[:, None] - quantized.codebook * scales[:, None])[:20_000].abs().amin(1)
+    got = (quantized.dequantize() - weights).flatten()[:20_000].abs()
+    torch.testing.assert_close(got, best, rtol=0, atol=1e-6)
+    assert int(quantized.unpacked_codes().max()) < 2 ** bits_of(name)
+
+
+def test_more_bits_mean_less_error():
+    weights = torch.randn(100_000, generator=torch.Generator().manual_seed(5))
+    errors = [(qlora.quantize(weights, f"nf{k}").dequantize() - weights).abs().mean() for k in range(2, 9)]
+    assert all(after < before * 0.65 for before, after in zip(errors, errors[1:], strict=False))
+
+
+def test_an_outlier_spoils_its_block_alone():
+    weights = torch.randn(64 * 10, generator=torch.Generator().manual_seed(6))
+    clean = qlora.quantize(weights, double_quantization=False)
+    weights[100] = 50.0
+    spoilt = qlora.quantize(weights, double_quantization=False)
+    changed = (clean.dequantize() != spoilt.dequantize()).view(10, 64).any(1)
+    assert changed.tolist() == [False, True] + [False] * 8
+
+
+def test_a_non_contiguous_weight_is_read_in_its_logical_order():
+    weights = torch.randn(70, 130)
+    assert torch.equal(qlora.quantize(weights.T).codes, qlora.quantize(weights.T.contiguous()).codes)
+
+
+@pytest.mark.parametrize(
+    ("weights", "options", "message"),
+    [
+        (torch.tensor([1.0, float("nan")]), {}, r"layer 3.*finite.*1 NaN or infinite of 2"),
+        (torch.tensor([float("inf")]), {}, "finite"),
+        (torch.arange(4), {}, "float32, float16 or bfloat16, got torch.int64"),
+        (torch.ones(4), {"block_size": 48}, "power of two from 32 to 4096, got 48"),
+        (torch.ones(4), {"quant_type": "nf16"}, "must be one of nf4.*got 'nf16'"),
+    ],
+)
+def test_unusable_input_is_named(weights, options, message):
+    with pytest.raises(ValueError, match=message):
+        qlora.quantize(weights, name="layer 3", **options)
