@@ -89,8 +89,11 @@ def add_bar(
     return bar
 
 
+LEGEND_ROW_PX = 22
+
+
 def legend(figure: Figure, entries: Sequence[tuple[str, Mapping[str, object]]], *, left: float) -> None:
-    """A row of samples with their names along the figure's top, from ``left`` pixels on.
+    """Samples with their names along the figure's top, in as many rows as `legend_rows` says.
 
     Args:
         figure: from :func:`blank`.
@@ -101,14 +104,30 @@ def legend(figure: Figure, entries: Sequence[tuple[str, Mapping[str, object]]], 
     from matplotlib.transforms import IdentityTransform
 
     width, height = figure.get_size_inches() * _POINTS_PER_INCH
-    middle = height - 12
-    for name, style in entries:
-        sample = Line2D([left, left + 18], [middle, middle], transform=IdentityTransform(), **style)
+    for (name, style), (row, start) in zip(entries, _places([name for name, _ in entries], width, left), strict=True):
+        middle = height - 12 - LEGEND_ROW_PX * row
+        sample = Line2D([start, start + 18], [middle, middle], transform=IdentityTransform(), **style)
         if "marker" in style:
-            sample = Line2D([left + 9], [middle], transform=IdentityTransform(), markersize=11, linewidth=0, **style)
+            sample = Line2D([start + 9], [middle], transform=IdentityTransform(), markersize=11, linewidth=0, **style)
         figure.add_artist(sample)
-        figure.text((left + 24) / width, middle / height, name, va="center", color=INK, fontsize=SMALL_PX)
-        left += 24 + 0.6 * SMALL_PX * len(name) + 20
+        figure.text((start + 24) / width, middle / height, name, va="center", color=INK, fontsize=SMALL_PX)
+
+
+def legend_rows(names: Sequence[str], width_px: float, *, left: float) -> int:
+    """Rows that the legend of these names takes in a figure of that width."""
+    return _places(names, width_px, left)[-1][0] + 1
+
+
+def _places(names: Sequence[str], width_px: float, left: float) -> list[tuple[int, float]]:
+    """(row, start in pixels) of each name."""
+    places, row, start = [], 0, left
+    for name in names:
+        length = 24 + 0.6 * SMALL_PX * len(name)
+        if start + length > width_px and start > left:
+            row, start = row + 1, left
+        places.append((row, start))
+        start += length + 18
+    return places
 
 
 def round_ticks(largest: float, count: int = 4) -> dict[float, str]:

@@ -8,9 +8,10 @@ def origin(kind: str) -> str:
     return f'<span class="origin">{escape(kind)}</span>'
 
 
-def panel_title(text: str, *, kind: str) -> str:
-    """A panel's heading with the mark of its numbers beside it."""
-    return f'<h3 class="panel-title">{escape(text)} {origin(kind)}</h3>'
+def panel_title(text: str, *, kind: str, beside: str = "") -> str:
+    """A panel's heading with the mark of its numbers, and of those that stand ``beside`` them."""
+    marks = " ".join(origin(word) for word in (kind, beside) if word)
+    return f'<h3 class="panel-title">{escape(text)} {marks}</h3>'
 
 
 def conclusion(text: str) -> str:

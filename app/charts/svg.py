@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 WIDE_PX = 880
-NARROW_PX = 380
+NARROW_PX = 340
 
 _VARIABLE = {colour: f"var(--{name}, {colour})" for name, colour in PALETTE.items()}
 _COLOUR = re.compile("|".join(map(re.escape, _VARIABLE)))

@@ -8,6 +8,20 @@ NARROW_WINDOW_PX = 640
 #: For listeners whose last input is the flag of `watch`: the browser fills it in at the moment of the event.
 FILL_IN = f"(...values) => [...values.slice(0, -1), window.innerWidth <= {NARROW_WINDOW_PX}]"
 
+# The wait lets a window that is being dragged settle, and ignores one that is only measured (printing does that).
+_CLICK_WHEN_CROSSED = f"""() => {{
+  const query = matchMedia("(max-width: {NARROW_WINDOW_PX}px)");
+  let drawn = query.matches, timer;
+  query.addEventListener("change", () => {{
+    clearTimeout(timer);
+    timer = setTimeout(() => {{
+      if (query.matches === drawn) return;
+      drawn = query.matches;
+      document.getElementById("NAME-width-changed").click();
+    }}, 250);
+  }});
+}}"""
+
 
 def watch(blocks: gr.Blocks, name: str) -> tuple[gr.Checkbox, gr.Button]:
     """A hidden flag, true in a narrow window, and a hidden button that is clicked when the window changes sides.
@@ -22,9 +36,5 @@ def watch(blocks: gr.Blocks, name: str) -> tuple[gr.Checkbox, gr.Button]:
     """
     narrow = gr.Checkbox(visible="hidden", container=False)
     crossed = gr.Button(visible="hidden", elem_id=f"{name}-width-changed")
-    blocks.load(
-        None,
-        js=f"() => {{ matchMedia('(max-width: {NARROW_WINDOW_PX}px)').addEventListener('change', () =>"
-        f" document.getElementById('{name}-width-changed').click()) }}",
-    )
+    blocks.load(None, js=_CLICK_WHEN_CROSSED.replace("NAME", name))
     return narrow, crossed

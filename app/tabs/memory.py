@@ -1,0 +1,212 @@
+"""The Memory tab: the paper's Figure 6 from a formula, and an estimate for any model and setting."""
+
+import functools
+from dataclasses import replace
+
+import gradio as gr
+
+from app.charts import markup
+from app.charts.svg import chart
+from app.charts.table import table
+from app.tabs import memory_figure6, viewport
+from app.text import common
+from app.text import memory as text
+from qlora.errors import InputError
+from qlora.memory.estimate import METHODS, EstimateOptions, MemoryEstimate, estimate
+from qlora.memory.shapes import LLAMA, SMOLLM2_135M, LlamaShape
+
+TAB_ID = "memory"
+TITLE = text.TITLE
+SHAPES = {shape.name: shape for shape in (SMOLLM2_135M, *LLAMA.values())}
+_FIRST = LLAMA["7B"]
+
+
+def build(blocks: gr.Blocks) -> None:
+    """Figure 6 first, then the visitor's own numbers with controls at the side; both are drawn after first paint."""
+    gr.HTML(f"<h2>{text.HEADING}</h2><p class='lead'>{text.LEAD}</p>")
+    figure = gr.HTML(markup.note(text.WAITING), elem_id="memory-figure6")
+    gr.HTML(f"<h2>{text.OWN_TITLE}</h2><p class='lead'>{text.OWN_LEAD}</p>")
+    with gr.Row():
+        with gr.Column(scale=1, min_width=280, elem_id="memory-controls"):
+            model = gr.Dropdown([*SHAPES, text.OWN_MODEL], value=_FIRST.name, label=text.MODEL, filterable=False)
+            method = gr.Radio([(name, key) for key, name in text.METHODS.items()], value="qlora", label=text.METHOD)
+            rank = gr.Slider(1, 256, value=64, step=1, label=text.RANK, elem_id="memory-rank")
+            batch = gr.Slider(1, 64, value=1, step=1, label=text.BATCH)
+            sequence = gr.Slider(64, 8192, value=512, step=64, label=text.SEQUENCE)
+            optimizer = gr.Dropdown(
+                [(name, key) for key, name in text.OPTIMIZERS.items()],
+                value="paged-adamw-32bit",
+                label=text.OPTIMIZER,
+                filterable=False,
+            )
+            checkpointing = gr.Checkbox(True, label=text.CHECKPOINTING)
+            double_quantization = gr.Checkbox(True, label=text.DOUBLE_QUANTIZATION)
+            with gr.Accordion(text.SHAPE_FOLD, open=False):
+                sizes = [gr.Number(getattr(_FIRST, field), label=label) for field, label in text.SHAPE_FIELDS.items()]
+                tied = gr.Checkbox(_FIRST.tied_embeddings, label=text.TIED)
+        with gr.Column(scale=3, min_width=320):
+            own = gr.HTML(elem_id="memory-own")
+            with gr.Accordion(text.TABLE_OWN_LABEL, open=False, visible=False) as fold:
+                components = gr.HTML()
+            comparison = gr.HTML(elem_id="memory-comparison")
+    narrow, width_changed = viewport.watch(blocks, TAB_ID)
+    settings = [
+        model,
+        *sizes,
+        tied,
+        method,
+        rank,
+        batch,
+        sequence,
+        optimizer,
+        checkpointing,
+        double_quantization,
+        narrow,
+    ]
+    panels = [own, fold, components, comparison]
+    quiet = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+    redraw = {"fn": draw_own, "inputs": settings, "outputs": panels, "js": viewport.FILL_IN, **quiet}
+    free = (method, rank, batch, sequence, optimizer, checkpointing, double_quantization)
+    gr.on([control.input for control in free] + [width_changed.click], **redraw)
+    gr.on([control.input for control in (*sizes, tied)], lambda: text.OWN_MODEL, None, model, **quiet).then(**redraw)
+    model.input(fill_in_shape, model, [*sizes, tied], **quiet).then(**redraw)
+    figure_redraw = {"fn": memory_figure6.panel, "inputs": [narrow], "outputs": [figure], "js": viewport.FILL_IN}
+    width_changed.click(**figure_redraw, **quiet)
+    blocks.load(**figure_redraw, **quiet)
+    blocks.load(**redraw)
+
+
+def fill_in_shape(model: str) -> list:
+    """The preset's numbers for the fields of the shape; own numbers stay as they are."""
+    if model not in SHAPES:
+        return [gr.skip()] * (len(text.SHAPE_FIELDS) + 1)
+    shape = SHAPES[model]
+    return [*(getattr(shape, field) for field in text.SHAPE_FIELDS), shape.tied_embeddings]
+
+
+def draw_own(
+    model: str,
+    hidden_size: float | None,
+    layers: float | None,
+    heads: float | None,
+    key_value_heads: float | None,
+    intermediate_size: float | None,
+    vocabulary_size: float | None,
+    tied: bool,
+    method: str,
+    rank: float | None,
+    batch: float | None,
+    sequence: float | None,
+    optimizer: str,
+    checkpointing: bool,
+    double_quantization: bool,
+    narrow: bool,
+) -> tuple[str, dict, str, str]:
+    """Panels for one setting; what is not a number or out of range stands in their place as a sentence."""
+    numbers = (hidden_size, layers, heads, key_value_heads, intermediate_size, vocabulary_size)
+    try:
+        sizes = {
+            field: _whole(value, label)
+            for (field, label), value in zip(text.SHAPE_FIELDS.items(), numbers, strict=True)
+        }
+        shape = LlamaShape(name=model, tied_embeddings=bool(tied), **sizes)
+        options = EstimateOptions(
+            method=method,
+            r=_whole(rank, text.RANK),
+            batch_size=_whole(batch, text.BATCH),
+            sequence_length=_whole(sequence, text.SEQUENCE),
+            optimizer=optimizer,
+            checkpointing=bool(checkpointing),
+            double_quantization=bool(double_quantization),
+        )
+        by_method = {name: estimate(shape, replace(options, method=name)) for name in METHODS}
+    except InputError as problem:
+        return markup.problem(str(problem)), gr.update(visible=False), "", ""
+    result = by_method[method]
+    return (
+        _own_panel(shape, options, result, bool(narrow)),
+        gr.update(visible=True),
+        _component_table(shape, method, result),
+        _comparison(shape, options, by_method),
+    )
+
+
+def _whole(value: float | None, label: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        shown = text.EMPTY if value is None else value
+        raise InputError(text.NOT_A_NUMBER.format(label=label, value=shown))
+    return int(value)
+
+
+def _own_panel(shape: LlamaShape, options: EstimateOptions, result: MemoryEstimate, narrow: bool) -> str:
+    from app.charts.memory import gib_text, moments_figure, smallest_card
+
+    peak = result.peak_bytes / 2**30
+    card = smallest_card(peak)
+    paged = ""
+    if result.pageable_bytes:
+        paged = text.PAGED.format(resident=gib_text(result.peak_bytes_paged_out / 2**30))
+    conclusion = text.OWN_CONCLUSION.format(
+        shape=shape.name,
+        method=text.METHOD_NAMES[options.method],
+        peak=gib_text(peak),
+        moment=text.PEAK[result.peak_moment],
+        card=text.FITS.format(size=card) if card else text.FITS_NONE,
+        paged=paged,
+    )
+    described = "; ".join(
+        f"{text.MOMENTS[moment]} {gib_text(sum(parts.values()) / 2**30)}" for moment, parts in result.moments.items()
+    )
+    note = text.OWN_NOTE.format(
+        trainable=result.trainable_parameters,
+        parameters=shape.parameters,
+        share=100 * result.trainable_parameters / shape.parameters,
+    )
+    return (
+        markup.panel_title(text.STEP_TITLE, kind=common.COMPUTED)
+        + markup.conclusion(conclusion)
+        + chart(
+            functools.partial(moments_figure, moments=result.moments),
+            narrow=narrow,
+            title=text.STEP_TITLE,
+            description=text.OWN_DESCRIPTION.format(shape=shape.name, moments=described),
+        )
+        + markup.note(note)
+    )
+
+
+def _component_table(shape: LlamaShape, method: str, result: MemoryEstimate) -> str:
+    peak = result.moments[result.peak_moment]
+    rows = [
+        (
+            label,
+            f"{result.components[name]:,}",
+            f"{result.components[name] / 2**20:,.1f}",
+            f"{100 * peak[name] / result.peak_bytes:.1f} %" if name in peak else text.NOT_AT_PEAK,
+        )
+        for name, label in text.COMPONENTS.items()
+    ]
+    caption = text.TABLE_OWN_CAPTION.format(
+        shape=shape.name, method=text.METHOD_NAMES[method], moment=text.MOMENTS[result.peak_moment].lower()
+    )
+    return table(text.TABLE_OWN, rows, caption=caption)
+
+
+def _comparison(shape: LlamaShape, options: EstimateOptions, by_method: dict[str, MemoryEstimate]) -> str:
+    from app.charts.memory import gib_text, smallest_card
+
+    rows = []
+    for method, result in by_method.items():
+        peak = result.peak_bytes / 2**30
+        card = smallest_card(peak)
+        fits = text.CARD.format(size=card) if card else text.NO_CARD
+        rows.append((text.METHOD_NAMES[method], f"{result.trainable_parameters:,}", gib_text(peak), fits))
+    lora, full = (100 * by_method["qlora"].peak_bytes / by_method[method].peak_bytes for method in ("lora", "full"))
+    caption = text.TABLE_COMPARISON_CAPTION.format(
+        shape=shape.name, batch=options.batch_size, sequence=options.sequence_length
+    )
+    return (
+        markup.panel_title(text.COMPARISON_TITLE, kind=common.COMPUTED)
+        + markup.conclusion(text.COMPARISON_CONCLUSION.format(lora=lora, full=full))
+        + table(text.TABLE_COMPARISON, rows, caption=caption, chosen=text.METHOD_NAMES[options.method])
+    )
