@@ -30,6 +30,8 @@ _MOST_COLUMNS = 200
 _SMOOTHING = 0.8
 _AREA = "■"
 _DASHES = (0, (4, 3))
+# Shares of the width at which names begin; the longest, "optimizer pages", stands in the first column.
+_LEGEND_COLUMNS = (0, 0.4, 0.7)
 
 
 def smoothed(values: Sequence[float], smoothing: float = _SMOOTHING) -> list[float]:
@@ -252,8 +254,8 @@ def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[float]
     return _columns(steps, _mean), _columns(values, _mean)
 
 
-def _legend(figure: Figure, entries: Sequence[tuple[str, str, str | tuple]], *, columns: int = 3) -> None:
-    """Names with their colours between the heading and the plot, in rows of `columns`.
+def _legend(figure: Figure, entries: Sequence[tuple[str, str, str | tuple]]) -> None:
+    """Names with their colours between the heading and the plot, three a row.
 
     Args:
         entries: name, colour, and `_AREA` or the line style of a line.
@@ -262,8 +264,8 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, str, str | tuple]], *, 
 
     width, height = figure.get_size_inches() * figure.dpi
     for position, (name, colour, mark) in enumerate(entries):
-        row, column = divmod(position, columns)
-        left = column * (width - 10) / columns
+        row, column = divmod(position, len(_LEGEND_COLUMNS))
+        left = _LEGEND_COLUMNS[column] * width
         middle = (height - 28 - 17 * row) / height
         if mark == _AREA:
             figure.text(left / width, middle, mark, color=colour, fontsize=FONT_PX, va="center")

@@ -96,7 +96,7 @@ def cards_html(run: runs.Run, status: runs.Status, told: Story) -> str:
         speed = statistics.median(step.tokens_per_second for step in told.steps)
         pace = statistics.median(step.step_seconds for step in told.steps)
         cards.append(_loss_card([step.loss for step in told.steps]))
-        speed_note = text.CARD_SPEED_NOTE.format(count=_steps_in_words(len(told.steps)), seconds=pace)
+        speed_note = text.CARD_SPEED_NOTE.format(count=len(told.steps), seconds=pace)
         cards.append((text.CARD_SPEED, f"{speed:,.0f}", speed_note))
         if status.live:
             left = text.CARD_TIME_NOTE.format(taken=taken)
@@ -169,7 +169,8 @@ def pages_html(told: Story) -> str:
     start = told.started
     if not told.moves or start is None:
         pages = start.pages if start else 0
-        words = text.PAGES_STAYED.format(pages=pages) if told.steps else text.PAGES_NOT_YET
+        all_there = bool(told.steps) and told.steps[-1].pages_on_device == pages
+        words = text.PAGES_STAYED.format(pages=pages) if all_there else text.PAGES_NOT_YET
         body = note(words)
     else:
         out = sum(move.direction == "out" for move in told.moves)
@@ -263,18 +264,13 @@ def duration(seconds: float) -> str:
 
 def _loss_card(losses: Sequence[float]) -> tuple[str, str, str]:
     """Means of the first and of the last steps, because the loss of one small batch says little."""
-    count = min(_MEAN_OF_STEPS, len(losses) // 2)
-    if count == 0:
+    if len(losses) == 1:
         return text.CARD_LOSS, f"{losses[0]:.2f}", text.CARD_LOSS_FIRST
+    count = min(_MEAN_OF_STEPS, len(losses) // 2)
     first, now = statistics.fmean(losses[:count]), statistics.fmean(losses[-count:])
     change = f"{100 * (now / first - 1):+.0f} %".replace("-", "−")
-    words = text.CARD_LOSS_FROM.format(change=change, first=first, count=_steps_in_words(count))
-    return text.CARD_LOSS, f"{now:.2f}", words
-
-
-def _steps_in_words(count: int) -> str:
-    one, many = text.STEPS_COUNTED
-    return one if count == 1 else many.format(count=count)
+    words = text.CARD_LOSS_FROM_FIRST if count == 1 else text.CARD_LOSS_FROM
+    return text.CARD_LOSS, f"{now:.2f}", words.format(change=change, first=first, count=count)
 
 
 def _total_mib(step: events.StepFinished) -> float:

@@ -1,0 +1,90 @@
+"""A model small enough to be finetuned in seconds, and one finished run of it."""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app import runs
+from qlora import config as configuration
+from qlora import events
+
+PROMPT = "What is NF4?"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(demo_model, tmp_path_factory) -> Path:
+    """Folder of a LLaMA of two thin layers with random weights, and the demo model's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    for file in demo_model.iterdir():
+        if file.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges")):
+            shutil.copy(file, folder)
+    demo = LlamaConfig.from_pretrained(demo_model)
+    shape = LlamaConfig(
+        vocab_size=demo.vocab_size,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=demo.bos_token_id,
+        eos_token_id=demo.eos_token_id,
+        pad_token_id=demo.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_model) -> configuration.RunConfig:
+    """A run of three steps of it on the packaged questions."""
+    recipe = configuration.load(Path(configuration.__file__).parent / "recipes" / "demo.yaml")
+    return dataclasses.replace(
+        recipe,
+        model=dataclasses.replace(recipe.model, name=str(tiny_model)),
+        training=dataclasses.replace(
+            recipe.training, steps=3, warmup_steps=0, sample_prompts=(PROMPT,), sample_tokens=8
+        ),
+        optimizer=dataclasses.replace(recipe.optimizer, page_kib=16),
+    )
+
+
+@pytest.fixture
+def runs_folder(tmp_path, monkeypatch) -> Path:
+    """An empty place for runs."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("QLORA_RUNS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_config, tmp_path_factory) -> runs.Run:
+    """A run of the real trainer that has gone to its end; it must not be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QLORA_RUNS", str(tmp_path_factory.mktemp("runs")))
+        run = runs.start(tiny_config)
+        wait_until(lambda: not runs.status(run).live)
+    assert runs.status(run).state == "finished", runs.status(run).message
+    return run
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 200) -> None:
+    """Wait for something that must happen; how long it takes is no result of a test."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, f"still waiting after {seconds} s"
+        time.sleep(0.05)
+
+
+def steps_of(run: runs.Run) -> list[events.StepFinished]:
+    """The run's finished steps so far."""
+    return [event for event in runs.events(run) if isinstance(event, events.StepFinished)]
