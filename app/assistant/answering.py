@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass, field, replace
 from app.assistant.chunking import Box, Chunk
 from app.assistant.grounding import Evidence, Verdict
 from app.assistant.question import Question, holds_fact
-from app.assistant.retrieval import Hit
 
 MAX_STATEMENTS = 3
 MAX_CITATIONS = 5
-_NEAR = 0.82
-"""A further passage speaks in the answer when its support comes this near to the best one's."""
+_NEAR = 0.8
+"""A further passage speaks in the answer when its merit comes this near to the best one's."""
 _LONG_WORDS = 60
 
 
@@ -81,18 +80,15 @@ class Answer:
         return asdict(self)
 
 
-def compose(
-    question: Question, verdict: Verdict, answering: list[Evidence], hits: list[Hit], evidence: list[Evidence]
-) -> Answer:
+def compose(question: Question, verdict: Verdict, answering: list[Evidence], evidence: list[Evidence]) -> Answer:
     """The answer from the places that answer (best first), or a refusal with the nearest passages."""
     if not verdict.answers:
         nearest = [_cite(item, question) for item in sorted(evidence, key=lambda e: -e.hit.score)[:3]]
         citations = tuple(_numbered(citation, n) for n, (citation, _) in enumerate(nearest, start=1))
         return Answer(question.text, (), citations, True, verdict.reason, verdict=verdict)
-    best = _support(answering[0])
-    speaking = [item for item in answering if _support(item) >= _NEAR * best][:MAX_STATEMENTS]
+    speaking = _speaking(answering)
     rest = [item for item in [*answering, *evidence] if item not in speaking]
-    ordered = list({item.hit.number: item for item in [*speaking, *rest]}.values())[:MAX_CITATIONS]
+    ordered = [*speaking, *rest][:MAX_CITATIONS]
     citations, statements, seen = [], [], set()
     for item in ordered:
         citation, statement = _cite(item, question)
@@ -105,8 +101,15 @@ def compose(
     return Answer(question.text, tuple(statements), tuple(citations), False, verdict=verdict)
 
 
-def _support(item: Evidence) -> float:
-    return 0.5 * item.coverage + 0.5 * item.hit.score
+def _speaking(answering: list[Evidence]) -> list[Evidence]:
+    """The places whose sentences make the answer. A note speaks beside the paper only where it says more."""
+    best = answering[0].merit
+    near = [item for item in answering if item.merit >= _NEAR * best]
+    paper = [item for item in near if item.hit.chunk.source == "paper"]
+    covered = max((item.coverage + item.exact for item in paper), default=-1.0)
+    notes = [item for item in near if item.hit.chunk.source == "notes" and item.coverage + item.exact > covered + 0.05]
+    chosen = [item for item in near if item in paper or item in notes]
+    return (chosen or near)[:MAX_STATEMENTS]
 
 
 def _numbered(citation: Citation, number: int) -> Citation:

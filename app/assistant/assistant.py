@@ -17,9 +17,6 @@ from app.assistant.readers.pdf import page_size
 from app.assistant.retrieval import Hit, PaperRetriever, Search
 from qlora.errors import InputError
 
-_LOOKED_AT = 10
-"""Passages that are read for every question; five are cited at most."""
-
 
 class Assistant:
     """Answers from one paper, or from the notes about it while its PDF is not there.
@@ -65,7 +62,9 @@ class Assistant:
             pdf = self.find_pdf().path
             if self._opened is None or self._opened[0] != pdf:
                 index = open_index(self.paper, pdf, self.embedder, progress)
-                self._opened = (pdf, Grounding(Search(index, self.embedder)))
+                grounding = Grounding(Search(index, self.embedder))
+                grounding.warm()
+                self._opened = (pdf, grounding)
             return self._opened[1]
 
     @property
@@ -82,7 +81,7 @@ class Assistant:
 
     def retriever(self, k: int = 5) -> PaperRetriever:
         """The passages as a LangChain retriever."""
-        return PaperRetriever(search=self._ready().search, k=k)
+        return PaperRetriever(find=self._ready().find, k=k)
 
     def retrieve(self, question: str, k: int = 5) -> list[Hit]:
         """The ``k`` passages nearest to the question, whether they answer it or not.
@@ -90,7 +89,7 @@ class Assistant:
         Raises:
             InputError: the question is empty or too long, or see :meth:`open`.
         """
-        return self._ready().search.search(parse(question).text, k)
+        return self._ready().find(question, k)
 
     def ask(self, question: str) -> Answer:
         """An answer with citations, or a refusal with the nearest passages.
@@ -101,10 +100,9 @@ class Assistant:
         parsed = parse(question)
         grounding = self._ready()
         start = time.perf_counter()
-        hits = grounding.search.search(parsed.text, _LOOKED_AT)
-        evidence = [grounding.evidence(parsed, hit) for hit in hits]
+        evidence = grounding.rank(parsed)
         verdict, answering = grounding.judge(parsed, evidence)
-        answer = compose(parsed, verdict, answering, hits, evidence)
+        answer = compose(parsed, verdict, answering, evidence)
         return replace(answer, seconds=time.perf_counter() - start)
 
     def _ready(self) -> Grounding:

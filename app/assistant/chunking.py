@@ -79,7 +79,13 @@ class Chunk:
     @classmethod
     def from_record(cls, record: dict) -> "Chunk":
         sentences = tuple(
-            Sentence(item["text"], tuple(tuple(box) for box in item["boxes"]), item["row"], item["formula"], tuple(item["cells"]))
+            Sentence(
+                item["text"],
+                tuple(tuple(box) for box in item["boxes"]),
+                item["row"],
+                item["formula"],
+                tuple(item["cells"]),
+            )
             for item in record["sentences"]
         )
         return cls(**{**record, "sentences": sentences})

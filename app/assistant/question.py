@@ -9,9 +9,23 @@ from qlora.errors import InputError
 MAX_CHARACTERS = 2000
 
 # Words by which people ask, in whatever field: they say nothing about what the answer must contain.
-_ASKING = frozenset(
-    ["according", "actually", "amount", "answer", "approach", "article", "ask", "author", "authors", "available", "aim", "big", "call", "called", "case", "change", "choose", "chose", "chosen", "compare", "compared", "comparison", "consist", "contain", "contains", "describe", "described", "description", "detail", "difference", "differ", "different", "discuss", "discussed", "document", "does", "effect", "exactly", "example", "examples", "exist", "explain", "explained", "fact", "far", "figure", "find", "found", "general", "given", "goal", "happen", "happens", "happened", "help", "idea", "important", "include", "included", "introduce", "introduced", "kind", "kinds", "know", "large", "list", "long", "lot", "main", "make", "makes", "many", "mean", "meaning", "means", "mention", "mentioned", "method", "name", "named", "names", "need", "needed", "needs", "number", "obtain", "paper", "papers", "part", "people", "perform", "performed", "place", "point", "possible", "present", "presented", "problem", "propose", "proposed", "purpose", "reach", "reason", "reasons", "refer", "reported", "result", "results", "role", "say", "says", "section", "see", "seen", "set", "show", "shown", "shows", "size", "small", "sort", "state", "stated", "study", "table", "take", "takes", "talk", "thing", "things", "type", "types", "understand", "value", "values", "way", "ways", "well", "word", "work", "works", "write", "written", "wrote", "good", "better", "best", "bad", "worse", "worst", "high", "higher", "highest", "low", "lower", "lowest", "fast", "faster", "slow", "slower", "become", "becomes", "come", "comes", "went", "mainly", "first", "second", "whole", "total", "overall", "sure", "exact", "exactly", "per", "instead", "really", "acknowledged", "answers", "assumption", "assumptions", "belong", "belongs", "conclude", "concluded", "conclusion", "conclusions", "matter", "matters", "still", "yet", "factor", "formula", "fraction", "kinds", "mistake", "mistakes", "percentage", "proportion", "range", "share", "support", "supports", "handle", "handles", "deal", "keep", "keeps", "put", "let", "qlora"]
-)
+_ASKING_TEXT = """
+according acknowledged actually aim amount answer answers approach article ask assumption assumptions author
+authors available bad become becomes belong belongs best better big call called case change choose chose chosen
+come comes compare compared comparison conclude concluded conclusion conclusions consist contain contains deal
+describe described description detail differ difference different discuss discussed document does effect exact
+exactly example examples exist explain explained fact factor far fast faster figure find first formula found
+fraction general given goal good handle handles happen happened happens help high higher highest idea important
+include included instead introduce introduced keep keeps kind kinds know large let list long lot low lower
+lowest main mainly make makes many matter matters mean meaning means mention mentioned method mistake mistakes
+name named names need needed needs number obtain overall paper papers part people per percentage perform
+performed place point possible present presented problem proportion propose proposed purpose put qlora range
+reach really reason reasons refer reported result results role say says second section see seen set share show
+shown shows size slow slower small sort state stated still study support supports sure table take takes talk
+thing things total type types understand value values way ways well went whole word work works worse worst write
+written wrote yet
+"""
+_ASKING = frozenset(_ASKING_TEXT.split())
 _ENTITY = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 FACTS: dict[str, tuple[re.Pattern, re.Pattern]] = {
@@ -47,24 +61,27 @@ FACTS: dict[str, tuple[re.Pattern, re.Pattern]] = {
 
 @dataclass(frozen=True)
 class Term:
-    """A content word of the question. ``entity`` marks names: capitalised inside the sentence, or holding digits."""
+    """A content word of the question. ``entity`` marks names: capitalised inside the sentence, or holding digits;
+    ``shown`` is the word as it was typed."""
 
     text: str
     stem: str
     entity: bool
+    shown: str = ""
 
 
 @dataclass(frozen=True)
 class Question:
     """``fact`` is the kind of value that is asked for (a key of :data:`FACTS`) or empty. ``asked`` are the words right
     after what, which or how many; ``counted`` is the last of them when things are counted ("how many attention heads").
-    ``versions`` are names with a number behind them ("Llama 2"), which stand for something else without it."""
+    ``unit`` is the stem of what a number is asked of, be it things or a unit ("bits"). ``versions`` are names with a number behind them ("Llama 2"), which stand for something else without it."""
 
     text: str
     terms: tuple[Term, ...]
     fact: str
     asked: tuple[Term, ...] = ()
     counted: Term | None = None
+    unit: str = ""
     versions: tuple[str, ...] = ()
 
     @property
@@ -86,27 +103,30 @@ def parse(text: str) -> Question:
     if not any(character.isalpha() for character in text):
         raise InputError("There is no word in this question. Ask in words.")
     terms = _terms(text)
-    asked, counting = _asked(text, {term.text: term for term in terms})
-    return Question(text, terms, _fact(text), asked, asked[-1] if asked and counting else None, _versions(text))
+    asked, counting, unit = _asked(text, {term.text: term for term in terms})
+    counted = asked[-1] if asked and counting else None
+    return Question(text, terms, _fact(text), asked, counted, unit, _versions(text))
 
 
 _OPENING = re.compile(r"\b(how many|what|which)\s+(?:(?:is|are|was|were)\s+)?(?:(?:the|a|an)\s+)?(.*)", re.IGNORECASE)
-_UNITS = frozenset(["gb", "mb", "gib", "mib", "bit", "byte", "hour", "day", "minut", "percent", "token", "dollar"])
+_UNITS = {"gb", "mb", "gib", "mib", "bit", "byte", "hour", "day", "minut", "percent", "token", "dollar"}
 _VERSION = re.compile(r"\b([A-Z][A-Za-z]+)[ -](\d{1,2}(?:\.\d)?)\b(?![\w.-])")
-_NUMBERED_PARTS = frozenset(["table", "figure", "fig", "section", "appendix", "equation", "page", "step", "part", "chapter"])
+_NUMBERED_PARTS = {"table", "figure", "fig", "section", "appendix", "equation", "page", "step", "part", "chapter"}
 
 
-def _asked(text: str, terms: dict[str, Term]) -> tuple[tuple[Term, ...], bool]:
+def _asked(text: str, terms: dict[str, Term]) -> tuple[tuple[Term, ...], bool, str]:
     match = _OPENING.search(text)
     if not match:
-        return (), False
-    asked = []
+        return (), False, ""
+    asked, unit = [], ""
     for word in words(match[2]):
         if word in STOP_WORDS:
             break
+        unit = stem(word)
         if word in terms and terms[word].stem not in _UNITS:
             asked.append(terms[word])
-    return tuple(asked), match[1].lower() == "how many"
+    counting = match[1].lower() == "how many"
+    return tuple(asked), counting, unit if counting else ""
 
 
 def _versions(text: str) -> tuple[str, ...]:
@@ -123,9 +143,11 @@ def _fact(text: str) -> str:
 def _terms(text: str) -> tuple[Term, ...]:
     shouted = text.upper() == text
     entities: set[str] = set()
+    typed: dict[str, str] = {}
     raw = _ENTITY.findall(text)
     for position, word in enumerate(raw):
         word = word.strip(".-")
+        typed.update(dict.fromkeys(words(word), word))
         has_digit = any(character.isdigit() for character in word)
         capital = any(character.isupper() for character in word[1:]) or (word[:1].isupper() and position > 0)
         if (has_digit or capital) and not shouted:
@@ -136,11 +158,10 @@ def _terms(text: str) -> tuple[Term, ...]:
         if (
             word in STOP_WORDS
             or (not name and (word in _ASKING or stem(word) in _ASKING))
-            or (len(word) < 2
-            and not name)
+            or (len(word) < 2 and not name)
         ):
             continue
-        terms.setdefault(stem(word), Term(word, stem(word), name))
+        terms.setdefault(stem(word), Term(word, stem(word), name, typed.get(word, word)))
     return tuple(terms.values())
 
 

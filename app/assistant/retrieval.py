@@ -3,9 +3,9 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -152,11 +152,11 @@ class PaperRetriever(BaseRetriever):
     ``score`` (cosine with the question) in their metadata, best first."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
-    search: Any
+    find: Callable[[str, int], list[Hit]]
     k: int = 5
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        return [document(hit) for hit in self.search.search(query, self.k)]
+        return [document(hit) for hit in self.find(query, self.k)]
 
 
 def document(hit: Hit) -> Document:

@@ -3,13 +3,22 @@
 import re
 import unicodedata
 
-STOP_WORDS = frozenset(
-    ["a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "between", "both", "but", "by", "can", "could", "did", "do", "does", "doing", "done", "down", "during", "each", "either", "else", "ever", "for", "from", "further", "get", "gets", "give", "given", "gives", "go", "had", "has", "have", "having", "he", "her", "here", "him", "his", "how", "however", "i", "if", "in", "into", "is", "it", "its", "just", "let", "like", "many", "may", "me", "might", "more", "most", "much", "must", "my", "no", "nor", "not", "now", "of", "off", "on", "one", "only", "or", "other", "our", "out", "over", "own", "per", "please", "same", "shall", "she", "should", "so", "some", "such", "tell", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "through", "to", "too", "under", "up", "upon", "us", "use", "used", "uses", "using", "very", "via", "was", "we", "were", "what", "when", "where", "whether", "which", "while", "who", "whom", "whose", "why", "will", "with", "within", "without", "would", "you", "your"]
-)
+_STOP_TEXT = """
+a about above after again all also am an and any are as at be because been before being between both but by can
+could did do does doing done down during each either else ever for from further get gets give given gives go had
+has have having he her here him his how however i if in into is it its just let like many may me might more most
+much must my no nor not now of off on one only or other our out over own per please same shall she should so
+some such tell than that the their them then there these they this those through to too under up upon us use
+used uses using very via was we were what when where whether which while who whom whose why will with within
+without would you your
+"""
+STOP_WORDS = frozenset(_STOP_TEXT.split())
 
 _NUMBER_WORDS = {
     word: str(number)
-    for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"])
+    for number, word in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    )
 } | {"sixteen": "16", "hundred": "100", "thousand": "1000"}
 _SPELLINGS = (
     (re.compile(r"\bfine[- ]tun"), "finetun"),
@@ -38,7 +47,43 @@ _COMPOUND = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 # Endings and what takes their place, longest first.
 _SUFFIXES = tuple(
     tuple(pair.split(":"))
-    for pair in ["izations:iz", "ization:iz", "izers:iz", "izer:iz", "izing:iz", "ized:iz", "izes:iz", "ize:iz", "ational:at", "ations:at", "ation:at", "ators:at", "ator:at", "ating:at", "ated:at", "ates:at", "ate:at", "fulness:", "ments:", "ment:", "ness:", "ically:ic", "ical:ic", "ingly:", "ings:", "ing:", "edly:", "ed:", "ies:y", "ers:", "er:", "es:", "ly:", "s:", "e:"]
+    for pair in [
+        "izations:iz",
+        "ization:iz",
+        "izers:iz",
+        "izer:iz",
+        "izing:iz",
+        "ized:iz",
+        "izes:iz",
+        "ize:iz",
+        "ational:at",
+        "ations:at",
+        "ation:at",
+        "ators:at",
+        "ator:at",
+        "ating:at",
+        "ated:at",
+        "ates:at",
+        "ate:at",
+        "fulness:",
+        "ments:",
+        "ment:",
+        "ness:",
+        "ically:ic",
+        "ical:ic",
+        "ingly:",
+        "ings:",
+        "ing:",
+        "edly:",
+        "ed:",
+        "ies:y",
+        "ers:",
+        "er:",
+        "es:",
+        "ly:",
+        "s:",
+        "e:",
+    ]
 )
 _GREEK = str.maketrans({"α": " alpha ", "β": " beta ", "κ": " kappa ", "τ": " tau ", "σ": " sigma "})
 
