@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 
-from paper_text import PAGES, ROOT, paper_pages
+from tests.papers.paper_text import PAGES, ROOT, paper_pages
 
 GOLD = [
     json.loads(line)

@@ -2,9 +2,10 @@
 
 import json
 import re
+from collections import Counter
 from statistics import mean
 
-from paper_text import NOTES, ROOT, csv_rows, note_sections
+from tests.papers.paper_text import NOTES, ROOT, csv_rows, note_sections
 
 LINES = (ROOT / "qlora" / "recipes" / "qlora_questions.jsonl").read_text(encoding="utf-8").splitlines()
 PAIRS = [json.loads(line) for line in LINES]
@@ -30,8 +31,15 @@ def test_every_line_is_an_alpaca_pair():
 
 def test_there_are_no_duplicates():
     assert unique([pair["instruction"] for pair in PAIRS])
-    assert unique([pair["output"] for pair in PAIRS])
     assert not unique(["What is NF4?", "what is  NF4"]), "the check must notice a repeated question"
+
+
+def test_every_fact_is_asked_in_two_to_four_wordings():
+    """One answer serves the wordings of one question, so that a short run meets most facts more than once."""
+    wordings = Counter(pair["output"] for pair in PAIRS)
+    assert len(wordings) >= 90
+    assert set(wordings.values()) <= {2, 3, 4}
+    assert unique(list(wordings))
 
 
 def test_pairs_are_short():

@@ -4,7 +4,8 @@ import json
 import re
 
 import pytest
-from paper_text import (
+
+from tests.papers.paper_text import (
     NOTES,
     PAGES,
     ROOT,

@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from paper_text import NOTES, csv_rows, note_sections, paper_pages
+
+from tests.papers.paper_text import NOTES, csv_rows, note_sections, paper_pages
 
 FILES = sorted(path.name for path in NOTES.glob("*.csv"))
 SOURCES = {"printed", "read from the picture", "measured from the drawing"}
