@@ -138,8 +138,7 @@ PAGES_TITLE = "Optimizer pages"
 PAGES_STAYED = "All {pages} pages stayed on the device: nothing needed their room."
 PAGES_NOT_YET = "No page has moved so far."
 PAGES_SUMMARY = (
-    "Pages left the device {left:,} times and came back {arrived:,} times; a move of {page:.1f} MiB took {ms:.2f} ms "
-    "in the median."
+    "Moves off the device: {left:,}; back: {arrived:,}. A move of {page:.1f} MiB took {ms:.2f} ms in the median."
 )
 PAGES_LATEST = "Latest moves"
 PAGE_MOVE = "{when}: {pages} {what}."
