@@ -142,20 +142,20 @@ def moments_figure(width_px: int, *, moments: Mapping[str, Mapping[str, int]]) -
 def add_cards(axes: Axes, edge: float) -> None:
     """Dashed lines at the cards that lie within ``edge`` GiB, their names above the plot.
 
-    A name that would touch the one before it is left out; the line stays.
+    A name that would touch that of the next larger card is left out; the line stays.
     """
     pixels = axes.bbox.width / edge
     above = axes.get_xaxis_transform()
     inside = [size for size in CARDS_GIB if size <= edge]
     axes.vlines(inside, *axes.get_ylim(), colors=INK, linewidth=1, linestyles=_DASHED, zorder=0.5)
-    free_from = 0.0
+    free_up_to = float("inf")
     crowded = CARDS_GIB[0] * pixels < 0.7 * SMALL_PX * len(text.CARD.format(size=CARDS_GIB[1]))
-    for size in inside:
+    for size in reversed(inside):
         name = str(size) if crowded and size != inside[-1] else text.CARD.format(size=size)
         half = 0.32 * SMALL_PX * len(name)
-        if size * pixels - half >= free_from:
+        if size * pixels + half <= free_up_to:
             axes.text(size, 1.02, name, transform=above, ha="center", va="bottom", color=INK, fontsize=SMALL_PX)
-            free_from = size * pixels + half + 6
+            free_up_to = size * pixels - half - 6
 
 
 def gib_text(gib: float) -> str:

@@ -59,7 +59,8 @@ def to_svg(figure: Figure, *, title: str, description: str) -> str:
     del root.attrib["width"], root.attrib["height"]
     root.set("style", "stroke-linejoin: round")
     root.set("role", "img")
-    root.set("aria-labelledby", f"{prefix}-title {prefix}-description")
+    root.set("aria-labelledby", f"{prefix}-title")
+    root.set("aria-describedby", f"{prefix}-description")
     for position, (tag, text) in enumerate((("title", title), ("desc", description))):
         element = ElementTree.Element(
             f"{{{SVG}}}{tag}", {"id": f"{prefix}-{'title' if tag == 'title' else 'description'}"}

@@ -23,7 +23,8 @@ def table(
     """
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = "".join(
-        f'<tr{" class=chosen" if row[0] == chosen else ""}><th scope="row">{escape(row[0])}</th>'
+        ('<tr class="chosen">' if row[0] == chosen else "<tr>")
+        + f'<th scope="row">{escape(row[0])}</th>'
         + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows

@@ -132,7 +132,7 @@ def draw_own(
 
 
 def _whole(value: float | None, label: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         shown = text.EMPTY if value is None else value
         raise InputError(text.NOT_A_NUMBER.format(label=label, value=shown))
     return int(value)
@@ -157,10 +157,11 @@ def _own_panel(shape: LlamaShape, options: EstimateOptions, result: MemoryEstima
     described = "; ".join(
         f"{text.MOMENTS[moment]} {gib_text(sum(parts.values()) / 2**30)}" for moment, parts in result.moments.items()
     )
+    share = 100 * result.trainable_parameters / shape.parameters
     note = text.OWN_NOTE.format(
         trainable=result.trainable_parameters,
         parameters=shape.parameters,
-        share=100 * result.trainable_parameters / shape.parameters,
+        share=f"{share:.0f}" if share >= 10 else f"{share:.2g}",
     )
     return (
         markup.panel_title(text.STEP_TITLE, kind=common.COMPUTED)

@@ -152,13 +152,13 @@ def _counts_panel(where: str, data_type: str, stored: Quantized, narrow: bool) -
     from app.charts.quantize import counts_figure, level_name
 
     fullest = sorted(stored.shares, reverse=True)
-    unused = int((stored.counts == 0).sum())
+    unused, two_zeros = int((stored.counts == 0).sum()), int((stored.levels == 0).sum()) == 2
     name = text.DATA_TYPES[data_type]
     sentence = text.COUNTS_CONCLUSION.format(
         data_type=name,
         largest=100 * fullest[0],
         four=100 * sum(fullest[:4]),
-        unused=text.COUNTS_UNUSED[min(unused, 2)].format(count=unused),
+        remark=text.COUNTS_UNUSED[min(unused, 2)].format(count=unused) + (text.COUNTS_TWO_ZEROS if two_zeros else ""),
     )
     shares = ", ".join(
         f"{level_name(level)}: {100 * share:.1f} %" for level, share in zip(stored.levels, stored.shares, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,7 +106,7 @@ def matrix(model: str, layer: int, name: str) -> torch.Tensor:
     """One matrix in fp32.
 
     Raises:
-        InputError: as `matrices`, and if the model has no such matrix.
+        InputError: as `matrices`, and if the model has no such matrix, or its weights are not finite or all zero.
     """
     return _matrix(model, *_identity(model), layer, name)
 
@@ -114,7 +115,7 @@ def histogram(model: str, layer: int, name: str, block_size: int) -> Histogram:
     """Histogram of one scaled matrix.
 
     Raises:
-        InputError: as `matrix`, and if all weights are zero.
+        InputError: as `matrix`.
     """
     return _histogram(model, *_identity(model), layer, name, block_size)
 
@@ -126,7 +127,7 @@ def quantized(
 
     Raises:
         InputError: as `matrix`.
-        ValueError: the weights are not finite, or an argument is not one that `qlora.quantize` takes.
+        ValueError: an argument is not one that `qlora.quantize` takes.
     """
     return _quantized(model, *_identity(model), layer, name, data_type, block_size, double_quantization)
 
@@ -156,12 +157,13 @@ def _matrices(model: str, path: Path, changed: int) -> dict[tuple[int, str], tup
     found = {}
     with _open(model, path) as file:
         keys = set(file.keys())
-        layers = range(sum(key.endswith(_key(model, 0, "attention: query").split(".0.")[1]) for key in keys))
-        for layer in layers:
-            for name in text.MATRICES:
-                key = _key(model, layer, name)
-                if key in keys:
-                    found[layer + 1, name] = tuple(file.get_slice(key).get_shape())
+        for layer in itertools.count(1):
+            here = {name: key for name in text.MATRICES if (key := _key(model, layer, name)) in keys}
+            if not here:
+                break
+            for name, key in here.items():
+                rows, columns = file.get_slice(key).get_shape()
+                found[layer, name] = (rows, columns)
     if not found:
         raise InputError(text.NO_MATRICES.format(model=model, path=path))
     return found
@@ -169,7 +171,7 @@ def _matrices(model: str, path: Path, changed: int) -> dict[tuple[int, str], tup
 
 def _key(model: str, layer: int, name: str) -> str:
     pattern, place = _KEY_PATTERN[model]
-    return pattern.format(layer=layer, matrix=text.MATRICES[name][place])
+    return pattern.format(layer=layer - 1, matrix=text.MATRICES[name][place])
 
 
 @functools.lru_cache(maxsize=16)
@@ -182,9 +184,14 @@ def _matrix(model: str, path: Path, changed: int, layer: int, name: str) -> torc
 
     with _open(model, path) as file:
         try:
-            return file.get_tensor(_key(model, layer - 1, name)).float()
+            weights = file.get_tensor(_key(model, layer, name)).float()
         except SafetensorError as error:
             raise InputError(text.BROKEN_FILE.format(model=model, path=path, reason=error)) from None
+    if not weights.isfinite().all():
+        raise InputError(text.NOT_FINITE)
+    if not weights.any():
+        raise InputError(text.NOTHING_TO_SCALE)
+    return weights
 
 
 @functools.lru_cache(maxsize=256)
@@ -197,8 +204,6 @@ def _histogram(model: str, path: Path, changed: int, layer: int, name: str, bloc
     distinct = 1 + (runs.diff(dim=1) != 0).sum(dim=1).float().mean().item()
     padded = torch.nn.functional.pad(weights, (0, -weights.numel() % block_size)).view(-1, block_size)
     absmax = padded.abs().amax(dim=1, keepdim=True)
-    if not absmax.any():
-        raise InputError(text.NOTHING_TO_SCALE)
     scaled = (padded / absmax.clamp_min(torch.finfo(torch.float32).tiny)).flatten()[: weights.numel()]
     counts = torch.histc(scaled, HISTOGRAM_STEPS, -1, 1).numpy()
     half = scaled.abs_().median().item()

@@ -86,7 +86,7 @@ METHODS = {
     "lora": "LoRA: 16-bit model, adapters",
     "full": "Full finetuning, 16 bit",
 }
-METHOD_NAMES = {"qlora": "QLoRA", "lora": "LoRA, 16 bit", "full": "Full finetuning, 16 bit"}
+METHOD_NAMES = {"qlora": "QLoRA", "lora": "LoRA on a 16-bit model", "full": "Full finetuning in 16 bits"}
 RANK = "Adapter rank"
 BATCH = "Sequences at once (batch)"
 SEQUENCE = "Tokens in a sequence"
@@ -138,12 +138,12 @@ PEAK = {
     "backward": "during the backward pass",
     "update": "at the optimizer's update",
 }
-OWN_CONCLUSION = "{shape} with {method} needs {peak} at its peak, {moment}: {card}.{paged}"
+OWN_CONCLUSION = "{method} of {shape} needs {peak} at its peak, {moment}: {card}.{paged}"
 FITS = "it fits on a card with {size} GB"
 FITS_NONE = "more than any single card here has"
 PAGED = " With all optimizer pages moved out it would be {resident}."
 OWN_NOTE = (
-    "{trainable:,} of {parameters:,} weights are trained ({share:.2g} %). Not counted: about 0.5 to 1 GiB that the "
+    "{trainable:,} of {parameters:,} weights are trained ({share} %). Not counted: about 0.5 to 1 GiB that the "
     "driver and the allocator take, so leave some room under the card's line."
 )
 OWN_DESCRIPTION = "Memory of {shape} by moment of a training step: {moments}."

@@ -51,8 +51,9 @@ COUNTS_AXIS = "% of the layer's weights"
 COUNTS_EQUAL = "equal share: 6.25 %"
 COUNTS_CONCLUSION = (
     "The fullest level of {data_type} holds {largest:.1f} % of the weights and its fullest four hold {four:.0f} % "
-    "(equal use would be 6.25 % and 25 %){unused}."
+    "(equal use would be 6.25 % and 25 %){remark}."
 )
+COUNTS_TWO_ZEROS = "; its zero exists twice, as 0 and as −0"
 COUNTS_UNUSED = ("", "; one of its sixteen codes holds none", "; {count} of its sixteen codes hold none")
 
 ERROR_TITLE = "What is lost"
@@ -103,4 +104,5 @@ NO_FILE = "The weights of {model} are missing ({path}). Run `make app` again: it
 BROKEN_FILE = "The weights of {model} in {path} cannot be read ({reason}). Delete that file and run `make app` again."
 NO_MATRICES = "{path} holds none of the weight matrices of {model}. Delete that file and run `make app` again."
 NO_SUCH_MATRIX = "{model} has no layer {layer} with the matrix “{matrix}”. Choose a layer from 1 to {layers}."
+NOT_FINITE = "Some weights of this matrix are not finite numbers, so it cannot be quantized. Choose another one."
 NOTHING_TO_SCALE = "All weights of this matrix are zero, so there is nothing to scale. Choose another one."
