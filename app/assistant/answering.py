@@ -4,13 +4,13 @@ from dataclasses import asdict, dataclass, field, replace
 
 from app.assistant.chunking import Box, Chunk
 from app.assistant.grounding import Evidence, Verdict
-from app.assistant.question import Question, holds_fact
+from app.assistant.question import Question
+from app.assistant.quoting import STATEMENT_WORDS, quoted_sentences
 
 MAX_STATEMENTS = 3
 MAX_CITATIONS = 5
 _NEAR = 0.8
 """A further passage speaks in the answer when its merit comes this near to the best one's."""
-_LONG_WORDS = 60
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,16 @@ class Citation:
 
 @dataclass(frozen=True)
 class Statement:
-    """A sentence of the answer and the number of the citation that it is quoted from. For a table's row, ``title`` is the
-    table's caption, ``cells`` the row and ``columns`` what stands above its cells, if the reader could tell."""
+    """A part of the answer and the number of the citation that it is quoted from. ``core`` is the sentence that answers,
+    the others are around it. For a table's rows, ``title`` is the table's caption, ``rows`` their cells and ``columns``
+    what stands above the cells, if the reader could tell."""
 
     text: str
     citation: int
     title: str = ""
-    cells: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
     columns: tuple[str, ...] = ()
+    core: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def compose(question: Question, verdict: Verdict, answering: list[Evidence], evi
         citations = tuple(_numbered(citation, n) for n, (citation, _) in enumerate(nearest, start=1))
         return Answer(question.text, (), citations, True, verdict.reason, verdict=verdict)
     speaking = _speaking(answering)
-    rest = [item for item in [*answering, *evidence] if item not in speaking]
+    rest = [item for item in evidence if item not in speaking]
     ordered = [*speaking, *rest][:MAX_CITATIONS]
     citations, statements, seen = [], [], set()
     for item in ordered:
@@ -118,7 +120,7 @@ def _numbered(citation: Citation, number: int) -> Citation:
 
 def _cite(item: Evidence, question: Question) -> tuple[Citation, Statement]:
     chunk = item.hit.chunk
-    chosen = chosen_sentences(item, question)
+    chosen = quoted_sentences(item, question)
     quote = " ".join(chunk.sentences[order].text for order in chosen)
     boxes = tuple(box for order in chosen for box in chunk.sentences[order].boxes)
     citation = Citation(
@@ -134,10 +136,12 @@ def _cite(item: Evidence, question: Question) -> tuple[Citation, Statement]:
         chunk.text,
         chunk.label,
     )
-    sentence = chunk.sentences[chosen[0]]
-    title = chunk.sentences[0].text if sentence.row else ""
-    columns = _columns(chunk, chosen[0]) if sentence.row else ()
-    return citation, Statement(quote, 0, title, sentence.cells, columns)
+    if not chunk.sentences[chosen[0]].row:
+        text = " ".join(chunk.sentences[n].text for n in quoted_sentences(item, question, STATEMENT_WORDS))
+        return citation, Statement(text, 0, core=chunk.sentences[item.order].text)
+    rows = tuple(chunk.sentences[order].cells or (chunk.sentences[order].text,) for order in chosen)
+    columns = () if chosen[0] == 1 else _columns(chunk, chosen[0])
+    return citation, Statement(quote, 0, chunk.sentences[0].text, rows, columns)
 
 
 def _columns(chunk: Chunk, order: int) -> tuple[str, ...]:
@@ -146,42 +150,3 @@ def _columns(chunk: Chunk, order: int) -> tuple[str, ...]:
     rows = [sentence for sentence in chunk.sentences[:order] if sentence.row][: chunk.header + 3]
     named = [r.cells for r in rows if len(r.cells) == len(row.cells) and not any(c[:1].isdigit() for c in r.cells[2:])]
     return named[-1] if named and len(row.cells) > 1 else ()
-
-
-def chosen_sentences(item: Evidence, question: Question) -> list[int]:
-    """The sentence at the heart of the evidence and, where that helps, its neighbour: the value that is asked for, the
-    sentence that "this" or "it" points back to, or what a colon announces. Always side by side, so that the quote is one
-    run of the page's text."""
-    chunk = item.hit.chunk
-    order = item.order
-    sentence = chunk.sentences[order]
-    if sentence.row:
-        return [order]
-    chosen = [order]
-    if question.fact and not holds_fact(question.fact, sentence.text):
-        for neighbour in (order + 1, order - 1):
-            if _usable(chunk, neighbour) and holds_fact(question.fact, chunk.sentences[neighbour].text):
-                chosen.append(neighbour)
-                break
-    if len(chosen) == 1 and _points_back(sentence.text) and _usable(chunk, order - 1):
-        chosen.append(order - 1)
-    if sentence.text.endswith(":") and _usable(chunk, order + 1):
-        chosen.append(order + 1)
-    if len(chosen) == 1 and len(sentence.text.split()) < 12 and _usable(chunk, order + 1):
-        chosen.append(order + 1)
-    return sorted(set(chosen))
-
-
-def _usable(chunk: Chunk, order: int) -> bool:
-    if not 0 <= order < len(chunk.sentences):
-        return False
-    sentence = chunk.sentences[order]
-    return not sentence.row and not sentence.formula and len(sentence.text.split()) <= _LONG_WORDS
-
-
-def _points_back(text: str) -> bool:
-    first = text.split()[0].lower().rstrip(",") if text else ""
-    return (
-        first in {"this", "these", "it", "they", "such", "that", "those", "however", "furthermore", "overall"}
-        or text[:1].islower()
-    )

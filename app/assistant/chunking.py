@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from app.assistant.readers.page import FRONT_MATTER, UNREADABLE, Block, Box, Page, Word, merge_line_boxes
 
-CHUNKER_VERSION = 1
+CHUNKER_VERSION = 2
 """Raised whenever the passages cut from the same pages change, so that indexes built before are rebuilt."""
 
 MAX_WORDS = 130

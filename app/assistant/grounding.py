@@ -15,6 +15,7 @@ from app.assistant.readers.page import Page, bare
 from app.assistant.retrieval import Hit, Search
 from app.assistant.terms import plain, stem, tokens, words
 
+_SIMILAR = 1.0
 LOOKED_AT = 15
 """Passages that are read for a question; five are cited at most."""
 _ENTITY_WEIGHT = 1.5
@@ -52,7 +53,7 @@ class Evidence:
 
     ``coverage`` is the share of the question's content words that stand there, weighted by rarity; ``fact`` whether it has
     a value of the kind that is asked for, ``exact`` whether it counts just the things that are counted in the question or is
-    the table's row of the thing that it names; ``order`` is the sentence's place in the passage; places are ordered by
+    the table's row of the thing that it names, ``rows`` the table's rows that it names alike; ``order`` is the sentence's place in the passage; places are ordered by
     ``merit``.
     """
 
@@ -62,6 +63,7 @@ class Evidence:
     fact: bool
     missing: tuple[str, ...]
     exact: bool = False
+    rows: tuple[int, ...] = ()
     merit: float = 0.0
 
 
@@ -179,23 +181,28 @@ class Grounding:
 
     def evidence(self, question: Question, hit: Hit) -> Evidence:
         """The place in the passage that has most of what the question names and a value of the kind that it asks for."""
+        chunk = hit.chunk
         total = sum(self.weight(term) for term in question.terms) or 1.0
+        named = self._named_rows(question, chunk)
         best: tuple[float, Evidence] | None = None
-        for order, stems, text in self.windows(hit.chunk):
+        for order, stems, text in self.windows(chunk):
+            row = chunk.sentences[order].row
             missing = [term for term in question.terms if term.stem not in stems]
             coverage = 1.0 - sum(self.weight(term) for term in missing) / total
             own = self._stems(text)
             direct = sum(self.weight(term) for term in question.terms if term.stem in own) / total
-            row = hit.chunk.sentences[order].row
-            exact = _counts(question.unit, text) or (row and self._is_row_of(question, own, coverage))
-            fact = holds_fact(question.fact, hit.chunk.text if question.fact in _LOOSE_FACTS else text)
-            here = holds_fact(question.fact, text)
+            exact = _counts(question.unit, text) or (order in named and coverage > 0.95)
+            fact = holds_fact(question.fact, chunk.text if question.fact in _LOOSE_FACTS else text)
+            here = bool(question.fact) and holds_fact(question.fact, text)
             similar = hit.sentence_scores.get(order, 0.0)
-            value = coverage + 0.5 * direct + similar + 0.3 * exact + 0.25 * (here and bool(question.fact))
+            value = coverage + 0.5 * direct + _SIMILAR * similar + 0.3 * exact + 0.25 * here
+            value += 2.0 * named.get(order, 0.0) - (row and order not in named)
             if best is None or value > best[0]:
                 names = tuple(term.text for term in missing)
-                best = (value, Evidence(hit, order, coverage, fact, names, exact))
-                near = _DIRECT * direct + _FACT * (here and bool(question.fact))
+                top = max(named.values(), default=0.0)
+                rows = tuple(other for other, share in named.items() if share >= 0.99 * top)
+                best = (value, Evidence(hit, order, coverage, fact, names, exact, rows))
+                near = _DIRECT * direct + _FACT * here
         assert best is not None, "a passage without a sentence that can be quoted"
         found = best[1]
         # What the notes say in other words about the same place counts for the words it was asked in.
@@ -210,10 +217,22 @@ class Grounding:
         merit = _RANK * hit.rank_score + _COSINE * hit.score + _COVERAGE * found.coverage + _PASSAGE * there + near
         return replace(found, merit=merit + _EXACT * found.exact + _TABLE * (hit.chunk.kind == "table"))
 
-    def _is_row_of(self, question: Question, own: frozenset[str], coverage: float) -> bool:
-        """Whether a table's row is about the very things the question names, in a table that has the rest of it."""
-        entities = question.entities
-        return bool(entities) and coverage > 0.95 and any(term.stem in own for term in entities)
+    def _named_rows(self, question: Question, chunk: Chunk) -> dict[int, float]:
+        """The table's rows that the question names, with how much of it they have: of its words that do not already
+        stand in the caption or the header, and so tell one row from another."""
+        rows = [order for order, sentence in enumerate(chunk.sentences) if sentence.row]
+        if not rows:
+            return {}
+        above = {order for order in range(rows[0] + chunk.header)}
+        common = self._stems(" ".join(chunk.sentences[order].text for order in above))
+        telling = [term for term in question.terms if term.stem not in common]
+        total = sum(self.weight(term) for term in telling)
+        found = {}
+        for order in rows[chunk.header :]:
+            own = self._stems(chunk.sentences[order].text)
+            if share := sum(self.weight(term) for term in telling if term.stem in own):
+                found[order] = share / total
+        return found
 
     def warm(self) -> None:
         """Do now what the first question would wait for."""

@@ -195,10 +195,7 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
     paper_pages, notes_pages = read_sources(paper, pdf)
     chunks = chunk_pages(paper_pages, paper.id) + chunk_pages(notes_pages, paper.id)
     sentence_of = _sentences_to_embed(chunks, has_pdf=bool(pdf))
-    texts = [chunk.context for chunk in chunks]
-    texts += [_in_context(chunks[number], order) for number, order in sentence_of]
-    vectors = _encode(texts, embedder, progress)
-    passages, sentences = vectors[: len(chunks)], vectors[len(chunks) :]
+    passages, sentences = _vectors(chunks, sentence_of, embedder, progress)
     rewordings = _rewordings(chunks, passages, {page.pdf_page: page.raw_text for page in paper_pages})
     target = {note: chunk for chunk, notes in rewordings.items() for note in notes}
     temporary = Path(tempfile.mkdtemp(dir=index_folder(), prefix=".building-"))
@@ -233,10 +230,28 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _vectors(chunks: list[Chunk], sentence_of: list[tuple[int, int]], embedder: MiniLM, progress):
+    """Vectors of the passages and of the sentences. A passage of several sentences has their mean, weighted by length:
+    mean pooling over all of its words would give nearly the same, for twice the work."""
+    split: dict[int, list[int]] = {}
+    for position, (number, _) in enumerate(sentence_of):
+        split.setdefault(number, []).append(position)
+    whole = [number for number in range(len(chunks)) if number not in split]
+    texts = [_in_context(chunks[number], order) for number, order in sentence_of]
+    vectors = _encode(texts + [chunks[number].context for number in whole], embedder, progress)
+    sentences = vectors[: len(texts)]
+    passages = np.zeros((len(chunks), MiniLM.dimension), dtype=np.float32)
+    passages[whole] = vectors[len(texts) :]
+    for number, positions in split.items():
+        mean = np.average(sentences[positions], axis=0, weights=[len(texts[position]) for position in positions])
+        passages[number] = mean / np.linalg.norm(mean)
+    return passages, sentences
+
+
 def _encode(texts: list[str], embedder: MiniLM, progress) -> np.ndarray:
     """Vectors of the texts, each distinct one computed once; texts of like length share a batch."""
     distinct = sorted(set(texts), key=len)
-    vectors = {}
+    vectors: dict[str, np.ndarray] = {}
     for start in range(0, len(distinct), 64):
         piece = distinct[start : start + 64]
         vectors.update(zip(piece, embedder.encode(piece), strict=True))
@@ -245,14 +260,12 @@ def _encode(texts: list[str], embedder: MiniLM, progress) -> np.ndarray:
 
 
 def _sentences_to_embed(chunks: list[Chunk], has_pdf: bool) -> list[tuple[int, int]]:
-    """(passage, sentence) pairs that get a vector of their own. References are found by their words alone, and beside
-    the paper a paragraph of the notes is short enough to be one vector."""
+    """(passage, sentence) pairs that get a vector of their own. References are found by their words, and beside the
+    paper a note is short enough to be one vector."""
     return [
         (number, order)
         for number, chunk in enumerate(chunks)
-        if chunk.kind != "reference"
-        and len(chunk.sentences) > 1
-        and not (has_pdf and chunk.source == "notes" and chunk.kind != "table")
+        if chunk.kind != "reference" and len(chunk.sentences) > 1 and not (has_pdf and chunk.source == "notes")
         for order in range(len(chunk.sentences))
     ]
 

@@ -42,7 +42,7 @@ def build(blocks: gr.Blocks) -> None:
     gr.HTML(f"<h2>{text.HEADING}</h2><p class='lead'>{text.LEAD}</p>")
     answers = gr.State([])
     with gr.Row(elem_id="ask-status-row"):
-        status = gr.HTML(elem_id="ask-status", scale=4, min_width=260)
+        status = gr.HTML(view.status(text.STATUS_CHECKING), elem_id="ask-status", scale=4, min_width=260)
         download = gr.Button(text.DOWNLOAD, visible=False, size="sm", scale=1, min_width=140, elem_id="ask-download")
         upload = gr.UploadButton(
             text.UPLOAD, visible=False, file_types=[".pdf"], size="sm", scale=1, min_width=160, elem_id="ask-upload"
@@ -59,17 +59,18 @@ def build(blocks: gr.Blocks) -> None:
                     elem_id="ask-question",
                 )
                 ask_button = gr.Button(text.ASK, variant="primary", scale=1, min_width=88, elem_id="ask-button")
-            problem = gr.HTML(elem_id="ask-problem")
-            conversation = gr.HTML(elem_id="ask-answers", js_on_load=_SEND_CITATION)
+            conversation = gr.HTML(elem_id="ask-answers", js_on_load=_SEND_CITATION, apply_default_css=False)
             gr.HTML(f'<p class="ask-sources-title">{text.EXAMPLES}</p>')
             with gr.Row(elem_id="ask-examples"):
                 examples = [gr.Button(example, size="sm", min_width=120) for example in text.EXAMPLE_QUESTIONS]
         with gr.Column(scale=5, min_width=320):
-            page = gr.HTML(markup.note(text.EMPTY_PAGE), elem_id="ask-page", js_on_load=_SHOW_MARK)
+            page = gr.HTML(
+                markup.note(text.EMPTY_PAGE), elem_id="ask-page", js_on_load=_SHOW_MARK, apply_default_css=False
+            )
 
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
     paper_state = [status, download, upload]
-    outputs = [question, answers, conversation, page, problem, *paper_state]
+    outputs = [question, answers, conversation, page, *paper_state]
     for trigger in (question.submit, ask_button.click):
         trigger(answer, [question, answers], outputs, concurrency_limit=4, **hidden)
     for button in examples:
@@ -138,26 +139,26 @@ def answer(question: str, answers: list) -> Iterator[tuple]:
     try:
         parsed = parse(question)
     except InputError as error:
-        yield keep, keep, keep, keep, markup.problem(str(error)), keep, keep, keep
+        yield keep, keep, view.conversation(answers, problem=str(error)), keep, keep, keep, keep
         return
     current = session()
     waiting = text.LOOKING if current.assistant.find_pdf().path else text.LOOKING_NOTES
     pending = view.conversation(answers, pending=parsed.text, waiting=waiting)
-    yield "", keep, pending, keep, "", *_current_state()
+    yield "", keep, pending, keep, *_current_state()
     work = current.opening()
     while not work.done:
         time.sleep(_POLL_SECONDS)
-        yield keep, keep, keep, keep, keep, *_current_state()
+        yield keep, keep, keep, keep, *_current_state()
     try:
         if work.problem:
             raise InputError(work.problem)
         answers = [*answers, current.assistant.ask(parsed.text)][-_KEPT_ANSWERS:]
     except InputError as error:
-        yield question, keep, view.conversation(answers), keep, markup.problem(str(error)), *_current_state()
+        yield question, keep, view.conversation(answers, problem=str(error)), keep, *_current_state()
         return
     chosen = f"{len(answers) - 1}.1" if answers[-1].citations and not answers[-1].declined else ""
     shown = _page_of(answers, chosen) if chosen else markup.note(text.EMPTY_PAGE)
-    yield keep, answers, view.conversation(answers, chosen), shown, "", *_current_state()
+    yield keep, answers, view.conversation(answers, chosen), shown, *_current_state()
 
 
 def show_source(answers: list, event: gr.EventData) -> tuple[str, str]:
@@ -186,7 +187,9 @@ def _page_of(answers: list, chosen: str) -> str:
     pdf = assistant.pdf or assistant.find_pdf().path
     if pdf is None:
         raise InputError("The paper's PDF is no longer there. Get it again to see the page.")
-    return view.page(citation, assistant.paper, page_picture(pdf, citation.pdf_page), assistant.page_size(citation.pdf_page))
+    return view.page(
+        citation, assistant.paper, page_picture(pdf, citation.pdf_page), assistant.page_size(citation.pdf_page)
+    )
 
 
 def get_from_arxiv() -> Iterator[tuple[str, dict, dict]]:

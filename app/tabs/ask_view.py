@@ -4,6 +4,7 @@ import base64
 from html import escape
 from typing import TYPE_CHECKING
 
+from app.charts import markup
 from app.text import ask as text
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ def origin(citation: "Citation") -> str:
     return (text.FROM_PAPER if citation.source == "paper" else text.FROM_NOTES).format(pages=pages)
 
 
-def conversation(answers: list["Answer"], chosen: str = "", pending: str = "", waiting: str = "") -> str:
-    """All questions and answers, the newest first. ``chosen`` is the key of the source that is shown ("2.1")."""
-    entries = []
+def conversation(
+    answers: list["Answer"], chosen: str = "", pending: str = "", waiting: str = "", problem: str = ""
+) -> str:
+    """All questions and answers, the newest first. ``chosen`` is the key of the source that is shown ("2.1"),
+    ``pending`` a question under way, ``problem`` a sentence about one that could not be answered."""
+    entries = [markup.problem(problem)] if problem else []
     if pending:
         entries.append(
             f'<article class="ask-entry">{_asked(pending)}'
@@ -57,20 +61,19 @@ def _entry(answer: "Answer", number: int, chosen: str) -> str:
 def _statement(statement: "Statement", answer: "Answer", number: int, chosen: str) -> str:
     citation = answer.citations[statement.citation - 1]
     chip = _chip(citation, number, chosen)
-    if statement.columns:
+    if statement.rows:
         head = "".join(f"<th>{escape(cell)}</th>" for cell in statement.columns)
-        row = "".join(f"<td>{escape(cell)}</td>" for cell in statement.cells)
+        head = f"<thead><tr>{head}</tr></thead>" if head else ""
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in statement.rows)
         return (
             f'<figure class="ask-row"><figcaption>{escape(statement.title)} {chip}</figcaption>'
-            f'<div class="ask-row-scroll"><table><thead><tr>{head}</tr></thead><tbody><tr>{row}</tr></tbody></table></div>'
-            "</figure>"
+            f'<div class="ask-row-scroll"><table>{head}<tbody>{rows}</tbody></table></div></figure>'
         )
-    if statement.title:
-        row = " · ".join(statement.cells) if statement.cells else statement.text
-        return (
-            f'<figure class="ask-row"><figcaption>{escape(statement.title)}</figcaption><p>{escape(row)} {chip}</p></figure>'
-        )
-    return f"<p>{escape(statement.text)}&nbsp;{chip}</p>"
+    before, core, after = statement.text.partition(statement.core)
+    return (
+        f'<p><span class="ask-around">{escape(before)}</span>{escape(core)}'
+        f'<span class="ask-around">{escape(after)}</span>&nbsp;{chip}</p>'
+    )
 
 
 def _key(citation: "Citation", number: int) -> str:
@@ -93,7 +96,8 @@ def _sources(citations, number: int, chosen: str, title: str) -> str:
         f'<li><button type="button" class="ask-source" data-citation="{_key(c, number)}" '
         f'aria-pressed="{str(_key(c, number) == chosen).lower()}">'
         f'<span class="ask-number">{c.number}</span>'
-        f'<span class="ask-place"><b>{escape(origin(c))}</b> <span>{escape(_where(c))}</span></span>'
+        f'<span class="ask-place"><b>{escape(origin(c))}</b> <span>{escape(_where(c))}</span>'
+        f'<span class="ask-teaser">{escape(c.quote)}</span></span>'
         "</button></li>"
         for c in citations
     )

@@ -20,23 +20,21 @@ EXAMPLE_QUESTIONS = (
     "How does QLoRA perform on HumanEval?",
 )
 
+STATUS_CHECKING = "Looking for the paper…"
 STATUS_PDF = "The paper is here. Answers quote it and show the page."
 STATUS_NOTES = (
     "The paper's PDF is not here, so answers come from our own notes on it. They name the page; to see it marked, get the "
     "PDF ({licence}) or add your copy."
 )
-STATUS_WAITING = "It is read when you ask your first question."
 STATUS_READING = "Reading it for the first time: {percent} %"
 STATUS_PREPARING = "Getting ready…"
 STATUS_READY = "{count} passages are ready."
 STATUS_DOWNLOADING = "Getting the PDF from arXiv: {percent} %"
 DOWNLOAD = "Get it from arXiv"
 UPLOAD = "Add your copy (PDF)"
-ADDED = "Thank you: this is the paper. From now on answers quote it."
 
 LOOKING = "Looking through the paper…"
 LOOKING_NOTES = "Looking through our notes…"
-YOU_ASKED = "You asked"
 FROM_PAPER = "from the paper, p. {pages}"
 FROM_NOTES = "from our notes on p. {pages}"
 SOURCES = "Quoted from"

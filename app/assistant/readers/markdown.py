@@ -81,8 +81,11 @@ def _numbers(path: Path, name: str, title: str, section: str, label: str) -> Blo
     for row in rows:
         if len(row) != len(header):
             raise InputError(f"{name}: the row “{','.join(row)}” has {len(row)} cells, the header {len(header)}.")
-        cells = [_cell(column, value) for column, value in zip(header[1:], row[1:], strict=True) if value.strip()]
-        readable.append(_words(f"{row[0]}: {', '.join(cells)}" if cells else row[0]))
+        named = dict(zip(header[1:], row[1:], strict=True))
+        origin = named.pop("source", "printed")
+        cells = [_cell(column, value) for column, value in named.items() if value.strip()]
+        line = f"{row[0]}: {', '.join(cells)}" if cells else row[0]
+        readable.append(_words(line if origin == "printed" else f"{line} ({origin})"))
     return Block("table", _words(f"{label}: {title}"), section, lead=title, label=label, rows=tuple(readable))
 
 
