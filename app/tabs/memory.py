@@ -109,7 +109,8 @@ def draw_own(
             field: _whole(value, label)
             for (field, label), value in zip(text.SHAPE_FIELDS.items(), numbers, strict=True)
         }
-        shape = LlamaShape(name=model, tied_embeddings=bool(tied), **sizes)
+        name = text.OWN_MODEL_IN_A_SENTENCE if model == text.OWN_MODEL else model
+        shape = LlamaShape(name=name, tied_embeddings=bool(tied), **sizes)
         options = EstimateOptions(
             method=method,
             r=_whole(rank, text.RANK),

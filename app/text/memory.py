@@ -80,6 +80,7 @@ OWN_LEAD = (
 )
 MODEL = "Model"
 OWN_MODEL = "Own numbers"
+OWN_MODEL_IN_A_SENTENCE = "your own model"
 METHOD = "Method"
 METHODS = {
     "qlora": "QLoRA: 4-bit model, adapters",
