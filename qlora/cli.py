@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 2 when the input cannot be used (one sentence on stderr says why), or 1 when a run
         failed after it began.
     """
+    # Read when torch is imported: waiting threads sleep instead of spinning. On a small machine that also serves the page
+    # and a browser, spinning makes a step four times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)

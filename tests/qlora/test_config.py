@@ -60,7 +60,7 @@ def test_a_wrong_configuration_is_named(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="There is no configuration file .*none.yaml"):
+    with pytest.raises(InputError, match=r"There is no configuration file .*none\.yaml"):
         config.load(tmp_path / "none.yaml")
 
 

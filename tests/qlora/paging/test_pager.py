@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ def test_pages_cover_every_parameter_once(parameters, page_bytes):
     pages = pages_for(parameters, page_bytes)
     assert [p.number for p in pages] == list(range(len(pages)))
     assert pages[0].start == 0 and pages[-1].stop == parameters
-    assert all(a.stop == b.start for a, b in zip(pages, pages[1:], strict=False))
+    assert all(a.stop == b.start for a, b in itertools.pairwise(pages))
     assert all(0 < p.bytes <= max(page_bytes, BYTES_PER_PARAMETER) for p in pages)
 
 

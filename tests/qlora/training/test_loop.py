@@ -130,7 +130,7 @@ def test_a_budget_makes_pages_move_and_changes_no_loss(settings):
 
 
 def test_a_budget_below_the_need_fails_with_the_figures_and_keeps_the_log(settings):
-    with pytest.raises(InputError, match="device budget of 1.0 MiB is too small"):
+    with pytest.raises(InputError, match=r"device budget of 1\.0 MiB is too small"):
         list(run(changed(settings, optimizer={"device_budget_mib": 1.0})))
     happened = list(events.EventReader(loop.Path(settings.output) / events.LOG_NAME).read())
     assert happened == [] or happened[-1].outcome == "failed"
