@@ -9,10 +9,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,18 +99,23 @@ def open_index(
 
     made_from = fingerprint(paper, pdf, embedder)
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-    folder = index_folder() / f"{paper.id}-{key}"
     try:
         index_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(index_folder() / f"{paper.id}.lock", timeout=_LOCK_SECONDS):
-            index = _load(folder, paper, made_from)
+            index = None
+            for folder in index_folder().glob(f"{paper.id}-{key}-*"):
+                if index := index or _load(folder, paper, made_from):
+                    continue
+                shutil.rmtree(folder, ignore_errors=True)
             if index is None:
+                # A name of its own each time: Chroma remembers a folder whose database it once failed to open.
+                folder = index_folder() / f"{paper.id}-{key}-{uuid.uuid4().hex[:8]}"
                 _build(folder, paper, pdf, embedder, made_from, progress)
                 index = _load(folder, paper, made_from)
                 if index is None:
                     raise RuntimeError(f"the index just built in {folder} does not answer")
-            os.utime(folder)
-            _forget_old(paper, folder)
+            os.utime(index.folder)
+            _forget_old(paper, index.folder)
             return index
     except Timeout as error:
         raise InputError(
@@ -218,9 +225,6 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
         }
         (temporary / "passages.json").write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
         (temporary / "manifest.json").write_text(json.dumps(made_from, indent=1), encoding="utf-8")
-        _close(folder / "chroma")
-        if folder.exists():
-            shutil.rmtree(folder)
         os.replace(temporary, folder)
     except (sqlite3.Error, ChromaError) as error:
         raise InputError(
@@ -294,15 +298,13 @@ def _rewordings(chunks: list[Chunk], vectors: np.ndarray, page_texts: dict[int, 
             i for i, c in enumerate(chunks) if c.source == "paper" and c.pdf_page in pages and c.kind != "reference"
         ]
         labelled = [i for i in candidates if chunks[i].label and chunks[i].label == chunk.label]
-        if best := max(labelled or candidates, key=lambda i: float(vectors[i] @ vectors[number]), default=None):
-            if labelled or float(vectors[best] @ vectors[number]) > 0.5:
-                found.setdefault(best, []).append(number)
+        best = max(labelled or candidates, key=lambda i: float(vectors[i] @ vectors[number]), default=None)
+        if best is not None and (labelled or float(vectors[best] @ vectors[number]) > 0.5):
+            found.setdefault(best, []).append(number)
     return found
 
 
 def _adds_numbers(chunk: Chunk, page_texts: dict[int, str]) -> bool:
-    import re
-
     page = " ".join(page_texts.get(n, "") for n in range(chunk.pdf_page, chunk.last_page + 1)).replace(",", "")
     if not page:
         return True

@@ -1,0 +1,159 @@
+"""The index is disposable: whatever happens to it, it is rebuilt, and never half there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.assistant import index as index_module
+from app.assistant import library
+from app.assistant.index import index_folder, open_index
+from qlora.errors import InputError
+
+
+@pytest.fixture
+def opened(bread, embedder):
+    """(open, count): opens the small paper's index; `count` says how often one was built."""
+    paper = library.papers(bread)[0]
+    built = []
+
+    def open_it(pdf: Path | None = bread / "bread.pdf"):
+        seen = []
+        index = open_index(paper, pdf, embedder, seen.append)
+        built.append(bool(seen))
+        return index
+
+    return open_it, built
+
+
+def current_folder() -> Path:
+    (folder,) = [path for path in index_folder().iterdir() if path.is_dir()]
+    return folder
+
+
+def test_built_once_then_opened(opened):
+    open_it, built = opened
+    first, second = open_it(), open_it()
+    assert built == [True, False]
+    assert first.chunks == second.chunks and len(first.chunks) > 5
+    assert not list(index_folder().glob(".building-*"))
+
+
+def test_the_process_has_one_client_for_an_index(opened):
+    open_it, _ = opened
+    assert open_it().client is open_it().client
+
+
+def test_nearest_finds_the_passage(opened, embedder):
+    open_it, _ = opened
+    index = open_it()
+    vector = embedder.encode(["How long is the dough kneaded?"])[0]
+    number, cosine = index.nearest("passages", vector, 1)[0]
+    assert "knead" in index.chunks[number].text and 0.3 < cosine < 1
+
+
+def forge_manifest(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"chunker": -1}))
+
+
+DAMAGE = {
+    "foreign": forge_manifest,
+    "no manifest": lambda folder: (folder / "manifest.json").unlink(),
+    "no database": lambda folder: shutil.rmtree(folder / "chroma"),
+    "broken database": lambda folder: (folder / "chroma" / "chroma.sqlite3").write_bytes(b"not a database" * 100),
+    "broken passages": lambda folder: (folder / "passages.json").write_text('{"passages": [{'),
+    "other passages": lambda folder: (folder / "passages.json").write_text(
+        json.dumps({"passages": [], "abbreviations": {}, "rewordings": {}, "sentence_chunk": [], "sentence_of": []})
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_index_is_rebuilt(opened, kind):
+    open_it, built = opened
+    whole = open_it()
+    index_module._close(current_folder() / "chroma")
+    DAMAGE[kind](current_folder())
+    again = open_it()
+    assert built == [True, True]
+    assert again.chunks == whole.chunks
+
+
+def test_a_change_of_the_notes_gives_another_index(opened, bread):
+    open_it, built = opened
+    open_it()
+    note = bread / "bread" / "01_bread.md"
+    note.write_text(note.read_text(encoding="utf-8").replace("lifts the loaf", "raises the loaf"), encoding="utf-8")
+    assert any("raises" in chunk.text for chunk in open_it().chunks)
+    assert built == [True, True]
+
+
+def test_with_and_without_the_pdf_are_two_indexes(opened):
+    open_it, built = opened
+    assert open_it().has_pdf and not open_it(None).has_pdf
+    assert {chunk.source for chunk in open_it(None).chunks} == {"notes"}
+    assert built == [True, True, False]
+
+
+def test_no_disk_space_is_said_before_anything_is_written(opened, monkeypatch):
+    open_it, _ = opened
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1024))
+    with pytest.raises(InputError, match="Free some disk space"):
+        open_it()
+    assert [path.suffix for path in index_folder().iterdir()] == [".lock"]
+
+
+def test_a_disk_that_fills_up_while_building_leaves_nothing(opened, monkeypatch):
+    open_it, built = opened
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_module.os, "replace", full)
+        with pytest.raises(InputError, match="no disk space left"):
+            open_it()
+    assert not [path for path in index_folder().iterdir() if path.is_dir()]
+    open_it()
+    assert built[-1]
+
+
+def test_a_cache_that_cannot_be_written_is_said(opened, monkeypatch, tmp_path):
+    open_it, _ = opened
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("QLORA_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(InputError, match="QLORA_CACHE"):
+        open_it()
+
+
+def test_two_processes_build_one_index(bread):
+    """Both start at the same moment; one builds, the other waits and opens, and both answer the same."""
+    script = (
+        "import sys; from pathlib import Path; from app.assistant.assistant import Assistant\n"
+        "seen = []; a = Assistant(folder=Path(sys.argv[1])); g = a.open(seen.append)\n"
+        "print(bool(seen), a.ask('How long is the dough kneaded?').text)"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    running = [
+        subprocess.Popen([sys.executable, "-c", script, str(bread)], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=240)[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert sorted(line.split(" ", 1)[0] for line in outputs) == ["False", "True"]
+    assert len({line.split(" ", 1)[1] for line in outputs}) == 1 and "12 minutes" in outputs[0]
+
+
+def test_old_indexes_do_not_pile_up(opened, bread):
+    open_it, _ = opened
+    note = bread / "bread" / "01_bread.md"
+    for number in range(6):
+        note.write_text(note.read_text(encoding="utf-8") + f"\nAnother line {number}.\n", encoding="utf-8")
+        open_it()
+    assert len([path for path in index_folder().iterdir() if path.is_dir()]) == 4
