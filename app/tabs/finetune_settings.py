@@ -17,6 +17,7 @@ DEMO_RECIPE = Path(qlora.__file__).parent / "recipes" / "demo.yaml"
 # 339, and this is less.
 SMALL_DEVICE_MIB = 315.0
 
+_BUDGET = "device_budget_mib"
 # What the form can change: section and field of the configuration.
 FIELDS = (
     ("training", "steps"),
@@ -25,7 +26,7 @@ FIELDS = (
     ("optimizer", "learning_rate"),
     ("adapter", "r"),
     ("quantization", "quant_type"),
-    ("optimizer", "device_budget_mib"),
+    ("optimizer", _BUDGET),
 )
 
 
@@ -54,8 +55,10 @@ def preset_config(preset: str) -> RunConfig:
 
 
 def field_values(config: RunConfig) -> list[Any]:
-    """What the form's fields show for a configuration, in the order of `FIELDS`."""
-    return [getattr(getattr(config, section), field) for section, field in FIELDS]
+    """What the form's fields show for a configuration, in the order of `FIELDS`; 0 stands for no budget, because
+    gradio shows an empty number as 0 until it is touched."""
+    values = {field: getattr(getattr(config, section), field) for section, field in FIELDS}
+    return list((values | {_BUDGET: values[_BUDGET] or 0}).values())
 
 
 def chosen_config(preset: str, *values: Any) -> RunConfig:
@@ -66,7 +69,7 @@ def chosen_config(preset: str, *values: Any) -> RunConfig:
     """
     mapping = configuration.to_mapping(preset_config(preset))
     for (section, field), value in zip(FIELDS, values, strict=True):
-        mapping[section][field] = value
+        mapping[section][field] = None if field == _BUDGET and value == 0 else value
     if isinstance(steps := mapping["training"]["steps"], int):
         mapping["training"]["warmup_steps"] = max(0, min(mapping["training"]["warmup_steps"], steps))
     return configuration.from_mapping(mapping)

@@ -10,7 +10,7 @@ LEAD = (
 
 PRESET = "Start from"
 PRESETS = {
-    "demo": "Demo: about a minute",
+    "demo": "The demo",
     "short": "Quick look: a quarter of the steps",
     "small_device": "Too little memory: optimizer pages must move",
 }
@@ -25,7 +25,7 @@ MAX_LENGTH_INFO = "a longer answer is cut there"
 BATCH_SIZE = "Batch size"
 BATCH_SIZE_INFO = "samples a step looks at together"
 BUDGET = "Device memory budget, MiB"
-BUDGET_INFO = "empty: no limit; too little, and optimizer pages leave when activations need the room"
+BUDGET_INFO = "0: no limit; too little, and optimizer pages leave when activations need the room"
 DATA_TYPE = "4-bit data type"
 DATA_TYPE_INFO = "of the frozen weights; the paper recommends NF4"
 DATA_TYPES = {"nf4": "NF4", "fp4-e2m1": "FP4 (E2M1)", "fp4-e3m0": "FP4 (E3M0)", "int4": "INT4"}

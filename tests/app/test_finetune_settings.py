@@ -58,8 +58,9 @@ def test_fewer_steps_than_the_warm_up_shorten_it():
     assert config.training.warmup_steps == 1
 
 
-def test_empty_budget_is_no_limit():
-    assert with_field("small_device", "device_budget_mib", None).optimizer.device_budget_mib is None
+@pytest.mark.parametrize("value", [0, None])
+def test_no_budget_is_no_limit(value):
+    assert with_field("small_device", "device_budget_mib", value).optimizer.device_budget_mib is None
 
 
 def test_plan_says_what_was_chosen():
