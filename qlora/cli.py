@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 2 when the input cannot be used (one sentence on stderr says why), or 1 when a run
         failed after it began.
     """
-    # Read when torch is imported: waiting threads sleep instead of spinning. On a small machine that also serves the page
-    # and a browser, spinning makes a step four times as long.
+    # Read when torch is imported: waiting threads sleep instead of spinning. On a small machine that also serves the
+    # page and a browser, spinning makes a step four times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = _parser().parse_args(arguments)
     try:

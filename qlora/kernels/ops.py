@@ -1,4 +1,4 @@
-"""The operators, each declared once; other backends register against these declarations.
+"""The operators, each declared once; other backends register against these declarations (`kernels.dispatch`).
 
 The implementation given here is the plain reference and runs on any device. A shape-only ("fake") version makes
 `torch.compile` and `torch.library.opcheck` work.
@@ -19,12 +19,13 @@ def quantize(
 
     Args:
         weights: (…), floating, contiguous.
-        thresholds, order: from `codebook.decision_thresholds`.
+        thresholds, order: from `codebook.decision_thresholds`, on the CPU whatever the device of the weights.
         block_size: weights that share one absmax.
 
     Returns:
         packed codes, uint8 (ceil(numel · bits / 8),); absmax, fp32 (ceil(numel / block_size),).
     """
+    thresholds, order = thresholds.to(weights.device), order.to(weights.device)
     codes, absmax = blockwise.quantize_blockwise(weights.flatten(), thresholds, order, block_size)
     bits = order.numel().bit_length() - 1
     if bits == 4 and codes.numel() % 2:
@@ -42,6 +43,25 @@ def _(weights, thresholds, order, block_size):
         weights.new_empty(packing.packed_bytes(weights.numel(), bits), dtype=torch.uint8),
         weights.new_empty(blocks, dtype=torch.float32),
     )
+
+
+@torch.library.custom_op("qlora::quantize_absmax", mutates_args=())
+def quantize_absmax(absmax: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Double quantization of absmax values (see `double_quantization.quantize_absmax`).
+
+    Args:
+        absmax: fp32 (n,).
+
+    Returns:
+        codes, uint8 (n,); nested_absmax, fp32 (ceil(n / 256),); offset, fp32 ().
+    """
+    return double_quantization.quantize_absmax(absmax)
+
+
+@quantize_absmax.register_fake
+def _(absmax):
+    blocks = -(-absmax.numel() // double_quantization.ABSMAX_BLOCK_SIZE)
+    return absmax.new_empty(absmax.shape, dtype=torch.uint8), absmax.new_empty(blocks), absmax.new_empty(())
 
 
 @torch.library.custom_op("qlora::dequantize", mutates_args=())

@@ -7,6 +7,7 @@ Each linear layer's weight is quantized as it is read from its file, so the 16-b
 
 from typing import Any
 
+import torch
 from torch import nn
 from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
@@ -74,6 +75,9 @@ class QloraQuantizer(HfQuantizer):
                     device="meta",
                     dtype=module.weight.dtype,
                 )
+                # Until its values arrive the weight has the shape and dtype of the checkpoint's, to which transformers
+                # converts what it reads.
+                replacement.weight = nn.Parameter(torch.empty_like(module.weight, device="meta"))
                 model.set_submodule(name, replacement.requires_grad_(False))
         return model
 

@@ -11,7 +11,7 @@ _GRID = 65535
 
 
 @functools.cache
-def _grid_codes() -> torch.Tensor:
+def grid_codes() -> torch.Tensor:
     """uint8 (65536,): the code of the level nearest to each point of an even grid over [-1, 1].
 
     bitsandbytes rounds to this grid before it looks for the nearest level, so levels that are closer to zero than the
@@ -45,7 +45,7 @@ def quantize_absmax(absmax: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, t
     # A block whose values all equal the mean scales to 0 · inf = NaN; bitsandbytes stores code 0 for it, and
     # nested_absmax = 0 makes any code decode to the offset.
     points = ((scaled + 1) * 0.5 * _GRID + 0.5).nan_to_num(0.0).to(torch.int64)
-    codes = _grid_codes().to(absmax.device)[points].flatten()[: absmax.numel()]
+    codes = grid_codes().to(absmax.device)[points].flatten()[: absmax.numel()]
     return codes, nested_absmax, offset
 
 

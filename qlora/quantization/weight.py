@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from qlora.kernels import ops
+from qlora.kernels import dispatch, ops
 from qlora.quantization import codebook as codebooks
 from qlora.quantization import double_quantization, packing
 
@@ -102,16 +102,16 @@ def quantize(
         raise ValueError(f"{name}: block_size must be a power of two from 32 to 4096, got {block_size!r}")
     if weights.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"{name}: expected float32, float16 or bfloat16, got {weights.dtype}")
-    if not torch.isfinite(weights).all():
+    device = weights.device
+    thresholds, order = codebooks.decision_thresholds(quant_type)
+    codes, absmax = ops.quantize(weights.detach().contiguous(), thresholds, order, block_size)
+    if not torch.isfinite(absmax).all():  # NaN and infinity reach their block's absmax
         bad = (~torch.isfinite(weights)).sum().item()
         raise ValueError(f"{name}: expected finite numbers, got {bad} NaN or infinite of {weights.numel()}")
-    device = weights.device
-    thresholds, order = (t.to(device) for t in codebooks.decision_thresholds(quant_type))
-    codes, absmax = ops.quantize(weights.detach().contiguous(), thresholds, order, block_size)
     nested_absmax = offset = nested_codebook = None
     if double_quantization:
         nested_codebook = codebooks.dynamic_map().to(device)
-        absmax, nested_absmax, offset = _quantize_absmax(absmax)
+        absmax, nested_absmax, offset = ops.quantize_absmax(absmax)
     return QuantizedWeight(
         codes=codes,
         absmax=absmax,
@@ -126,5 +126,4 @@ def quantize(
     )
 
 
-# The argument `double_quantization` of `quantize` hides the module of that name.
-_quantize_absmax = double_quantization.quantize_absmax
+dispatch.register()

@@ -231,10 +231,15 @@ def _accumulate(
     for batch in group:
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         labels = batch.pop("labels")
+        # Logits are made from the position before the first trained token of any sample on, and for no prompt before.
+        first = int((labels[:, 1:] != IGNORED).any(0).int().argmax())
+        kept = labels.shape[1] - first
         with pressure.passes():
-            logits = model(**batch, use_cache=False).logits[:, :-1]  # (batch, seq - 1, vocabulary)
+            logits = model(**batch, use_cache=False, logits_to_keep=kept).logits[
+                :, :-1
+            ]  # (batch, kept - 1, vocabulary)
             loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+                logits.flatten(0, 1).float(), labels[:, first + 1 :].flatten(), ignore_index=IGNORED, reduction="sum"
             )
             loss = loss / trained
             loss.backward()

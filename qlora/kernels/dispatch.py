@@ -1,0 +1,48 @@
+"""Which implementation runs where: Triton for 4-bit tensors on CUDA, the reference everywhere else."""
+
+import functools
+import importlib.util
+
+import torch
+
+from qlora.kernels import ops
+
+_LEVELS = 16
+
+
+@functools.cache
+def register() -> None:
+    """Register the Triton kernels for CUDA tensors. Without CUDA or triton this does nothing and the reference runs.
+
+    Triton itself is imported when a kernel first runs.
+    """
+    if not torch.cuda.is_available() or importlib.util.find_spec("triton") is None:
+        return
+    ops.quantize.register_kernel("cuda")(_quantize)
+    ops.quantize_absmax.register_kernel("cuda")(_quantize_absmax)
+    ops.dequantize.register_kernel("cuda")(_dequantize)
+
+
+def _quantize(weights, thresholds, order, block_size):
+    if order.numel() != _LEVELS:
+        return ops.quantize._init_fn(weights, thresholds, order, block_size)
+    from qlora.kernels.quantize import quantize_4bit
+
+    return quantize_4bit(weights, thresholds, order, block_size)
+
+
+def _quantize_absmax(absmax):
+    from qlora.kernels.quantize import quantize_absmax
+
+    return quantize_absmax(absmax)
+
+
+def _dequantize(packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, shape, dtype):
+    if codebook.numel() != _LEVELS:
+        return ops.dequantize._init_fn(
+            packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, shape, dtype
+        )
+    from qlora.kernels.dequantize import dequantize_4bit
+
+    out = packed.new_empty(shape, dtype=dtype)
+    return dequantize_4bit(packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out)

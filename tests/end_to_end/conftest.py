@@ -1,0 +1,139 @@
+"""The real page, served as a visitor's machine serves it, in a real browser. Neither may leave this machine."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# Python runs this at the start of the server and of every process that it starts: a connection to another host is
+# written down and refused.
+_GUARD = """
+import ipaddress, os, socket
+def _local(address):
+    if not isinstance(address, tuple) or address[0] in ("", "localhost", "0.0.0.0"):
+        return True
+    try:
+        return ipaddress.ip_address(address[0]).is_loopback
+    except ValueError:
+        return False
+def _guarded(original):
+    def call(self, address, *rest):
+        if not _local(address):
+            with open(os.environ["REFUSED_CONNECTIONS"], "a") as log:
+                log.write(f"{address}\\n")
+            raise OSError(f"refused: {address}")
+        return original(self, address, *rest)
+    return call
+socket.socket.connect = _guarded(socket.socket.connect)
+socket.socket.connect_ex = _guarded(socket.socket.connect_ex)
+_lookup = socket.getaddrinfo
+def _guarded_lookup(host, *rest, **options):
+    name = host.decode() if isinstance(host, bytes) else host
+    if name is not None and not _local((name,)):
+        with open(os.environ["REFUSED_CONNECTIONS"], "a") as log:
+            log.write(f"look-up of {name}\\n")
+        raise socket.gaierror(f"refused: {name}")
+    return _lookup(host, *rest, **options)
+socket.getaddrinfo = _guarded_lookup
+"""
+
+
+@dataclass
+class Server:
+    """The page's address, and the connections that its processes tried to make to other hosts."""
+
+    url: str
+    process: subprocess.Popen
+    refused_log: Path
+    runs: Path
+    foreign_requests: list[str] = field(default_factory=list)
+
+    @property
+    def refused(self) -> list[str]:
+        return self.refused_log.read_text().splitlines() if self.refused_log.exists() else []
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def server(demo_model, tmp_path_factory) -> Iterator[Server]:
+    """The app, started with its command, with empty folders for runs and index and the converted demo model."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "guard").mkdir()
+    (folder / "guard" / "sitecustomize.py").write_text(_GUARD)
+    (folder / "cache" / "models").mkdir(parents=True)
+    (folder / "cache" / "models" / demo_model.name).symlink_to(demo_model)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(folder / "guard"), str(REPOSITORY)]),
+        "REFUSED_CONNECTIONS": str(folder / "refused.log"),
+        "QLORA_CACHE": str(folder / "cache"),
+        "QLORA_RUNS": str(folder / "runs"),
+    }
+    port = free_port()
+    with (folder / "server.log").open("w") as log:
+        command = [sys.executable, "-m", "app", "--port", str(port)]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            break
+        except OSError:
+            assert process.poll() is None, (folder / "server.log").read_text()
+            assert time.monotonic() < deadline, "the page did not answer: " + (folder / "server.log").read_text()
+            time.sleep(0.2)
+    yield Server(url, process, folder / "refused.log", folder / "runs")
+    process.terminate()
+    process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium: the system's, or Playwright's own; without either the tests say so and skip."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        found = next((path for name in names if (path := shutil.which(name))), None)
+        if found is None and not Path(driver.chromium.executable_path).exists():
+            pytest.skip("no Chromium on this machine: install it, or run `playwright install chromium`")
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        browser = driver.chromium.launch(executable_path=found, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A fresh visitor on the page, whose requests to any other host are written down and stopped."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+
+    def route(request_route):
+        address = request_route.request.url
+        if address.startswith((server.url, "data:", "blob:")):
+            request_route.continue_()
+        else:
+            server.foreign_requests.append(address)
+            request_route.abort()
+
+    context.route("**/*", route)
+    page = context.new_page()
+    page.set_default_timeout(90_000)
+    page.goto(server.url)
+    page.get_by_role("tab", name="Quantize").wait_for()
+    yield page
+    context.close()
