@@ -8,8 +8,8 @@ import triton.language as tl
 
 from qlora.quantization.double_quantization import ABSMAX_BLOCK_SIZE, grid_codes
 
-_TILE_WEIGHTS = 4096
-_WARPS = 8
+_TILE_WEIGHTS = 2048
+_WARPS = 4
 _SMALLEST_ABSMAX = tl.constexpr(1e-38)  # below the smallest normal fp32: a bare constant would become fp64
 
 
@@ -25,17 +25,18 @@ def _quantize_4bit(
     BLOCK_SIZE: tl.constexpr,
     TILE_BLOCKS: tl.constexpr,
 ):
-    block = tl.program_id(0).to(tl.int64) * TILE_BLOCKS + tl.arange(0, TILE_BLOCKS)
+    first = tl.program_id(0).to(tl.int64) * TILE_BLOCKS
+    # Offsets inside the tile are 32-bit; 64-bit arithmetic for each weight would cost more than the rounding.
+    left = tl.minimum(count - first * BLOCK_SIZE, TILE_BLOCKS * BLOCK_SIZE).to(tl.int32)
+    block = tl.arange(0, TILE_BLOCKS)
     index = block[:, None] * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)[None, :]  # (TILE_BLOCKS, BLOCK_SIZE)
-    inside = index < count
-    weights = tl.load(weights_ptr + index, mask=inside, other=0.0).to(tl.float32)
+    weights = tl.load(weights_ptr + first * BLOCK_SIZE + index, mask=index < left, other=0.0).to(tl.float32)
     absmax = tl.max(tl.abs(weights), axis=1)  # (TILE_BLOCKS,)
     divisor = tl.maximum(absmax, tl.full((TILE_BLOCKS,), _SMALLEST_ABSMAX, tl.float32))
     reciprocal = tl.div_rn(tl.full((TILE_BLOCKS,), 1.0, tl.float32), divisor)
-    last_is_short = count % BLOCK_SIZE != 0
-    short = last_is_short & (block == count // BLOCK_SIZE)
-    if last_is_short & (tl.program_id(0) == tl.num_programs(0) - 1):
+    if left % BLOCK_SIZE != 0:
         # bitsandbytes divides in a last, shorter block, and multiplies by the reciprocal in all others.
+        short = block == left // BLOCK_SIZE
         divided = tl.div_rn(weights, tl.broadcast_to(divisor[:, None], (TILE_BLOCKS, BLOCK_SIZE)))
         scaled = tl.where(short[:, None], divided, weights * reciprocal[:, None])
         absmax = tl.where(short, divisor, absmax)
@@ -48,8 +49,9 @@ def _quantize_4bit(
     codes = tl.where(scaled > tl.load(thresholds_ptr + cell), pair >> 4, pair & 15)
     high, low = tl.split(tl.reshape(codes, (TILE_BLOCKS, BLOCK_SIZE // 2, 2)))
     byte = block[:, None] * (BLOCK_SIZE // 2) + tl.arange(0, BLOCK_SIZE // 2)[None, :]
-    tl.store(packed_ptr + byte, ((high << 4) | low).to(tl.uint8), mask=byte * 2 < count)
-    tl.store(absmax_ptr + block, absmax, mask=block * BLOCK_SIZE < count)
+    packed = ((high << 4) | low).to(tl.uint8)
+    tl.store(packed_ptr + first * (BLOCK_SIZE // 2) + byte, packed, mask=byte * 2 < left)
+    tl.store(absmax_ptr + first + block, absmax, mask=block * BLOCK_SIZE < left)
 
 
 @triton.jit
@@ -155,7 +157,7 @@ def _cells(
     inside = [t for t in thresholds if abs(t) <= 1]
     below_all = sum(t < -1 for t in thresholds)
     # Odd numbers of cells, because thresholds such as 0 and 0.75 would lie on the borders of even ones.
-    for cells in range(33, 4096, 2):
+    for cells in range(15, 4096, 2):
         places = [int((t + 1) * cells / 2) for t in inside]
         margins = [abs((t + 1) * cells / 2 - round((t + 1) * cells / 2)) for t in inside]
         if len(set(places)) == len(places) and min(margins) > 1e-3:

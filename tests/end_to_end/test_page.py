@@ -54,14 +54,15 @@ def test_memory_shows_the_four_sizes_and_answers_to_the_rank(page):
 
 
 def number_of_steps(page) -> int:
-    words = page.locator("#finetune-cards").inner_text()
-    return int(words.split("\n")[words.split("\n").index(finetune_text.CARD_STEP) + 1].replace(",", ""))
+    card = page.locator("#finetune-cards .card").filter(has_text=re.compile(rf"^\s*{finetune_text.CARD_STEP}\b", re.I))
+    words = card.first.locator("strong").inner_text()
+    return int(words.replace(",", ""))
 
 
 def wait_for_steps(page, count: int, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while True:
-        if page.locator("#finetune-cards dt").count() and number_of_steps(page) >= count:
+        if page.locator("#finetune-cards .card").count() and number_of_steps(page) >= count:
             return
         assert time.monotonic() < deadline, page.locator("#finetune-status").inner_text()
         page.wait_for_timeout(500)
