@@ -15,8 +15,8 @@ _NEAR = 0.8
 
 @dataclass(frozen=True)
 class Citation:
-    """Where a quote stands: ``number`` as in the answer, ``source`` ``"paper"`` or ``"notes"``; ``boxes`` cover the quote
-    on the page (points from the upper left corner; none for notes). ``passage`` is the text around it."""
+    """Where a quote stands: ``number`` as in the answer, ``source`` ``"paper"`` or ``"notes"``; ``boxes`` cover the
+    quote on the page (points from the upper left corner; none for notes). ``passage`` is the text around it."""
 
     number: int
     paper: str
@@ -38,9 +38,9 @@ class Citation:
 
 @dataclass(frozen=True)
 class Statement:
-    """A part of the answer and the number of the citation that it is quoted from. ``core`` is the sentence that answers,
-    the others are around it. For a table's rows, ``title`` is the table's caption, ``rows`` their cells and ``columns``
-    what stands above the cells, if the reader could tell."""
+    """A part of the answer and the number of the citation that it is quoted from. ``core`` is the sentence that
+    answers, the others are around it. For a table's rows, ``title`` is the table's caption, ``rows`` their cells and
+    ``columns`` what stands above the cells, if the reader could tell."""
 
     text: str
     citation: int
@@ -148,5 +148,5 @@ def _columns(chunk: Chunk, order: int) -> tuple[str, ...]:
     """The cells of the lowest header row that has as many as the row, which may lie above the first row of values."""
     row = chunk.sentences[order]
     rows = [sentence for sentence in chunk.sentences[:order] if sentence.row][: chunk.header + 3]
-    named = [r.cells for r in rows if len(r.cells) == len(row.cells) and not any(c[:1].isdigit() for c in r.cells[2:])]
+    named = [r.cells for r in rows if len(r.cells) == len(row.cells) and not any(c[:1].isdigit() for c in r.cells[1:])]
     return named[-1] if named and len(row.cells) > 1 else ()

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 
-from app.assistant.readers.page import FRONT_MATTER, UNREADABLE, Block, Box, Page, Word, merge_line_boxes
+from app.assistant.readers.page import FRONT_MATTER, UNREADABLE, Block, Box, Page, Word, bare, merge_line_boxes
 
-CHUNKER_VERSION = 2
+CHUNKER_VERSION = 3
 """Raised whenever the passages cut from the same pages change, so that indexes built before are rebuilt."""
 
 MAX_WORDS = 130
@@ -26,6 +27,7 @@ class Sentence:
     """A sentence, or a table's row: its words as the page has them, and the boxes that cover them.
 
     ``cells`` are a row's columns, told apart by the gaps between its words; empty when the reader gives no boxes.
+    ``follows`` says that the page's raw text has it right after the sentence before, so that both can be one quote.
     ``formula`` marks one with characters that cannot be read: it helps to find the passage but is not quoted.
     """
 
@@ -34,6 +36,7 @@ class Sentence:
     row: bool = False
     formula: bool = False
     cells: tuple[str, ...] = ()
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,7 @@ class Chunk:
     @classmethod
     def from_record(cls, record: dict) -> "Chunk":
         sentences = tuple(
-            Sentence(
-                item["text"],
-                tuple(tuple(box) for box in item["boxes"]),
-                item["row"],
-                item["formula"],
-                tuple(item["cells"]),
-            )
+            Sentence(**{**item, "boxes": tuple(map(tuple, item["boxes"])), "cells": tuple(item["cells"])})
             for item in record["sentences"]
         )
         return cls(**{**record, "sentences": sentences})
@@ -135,6 +132,13 @@ def _joins(group: list[Block], block: Block) -> bool:
     return (formula or small) and length + len(block.words) <= MAX_WORDS + 30
 
 
+def _linked(sentences: list[Sentence], raw: str) -> list[Sentence]:
+    linked = sentences[:1]
+    for before, sentence in pairwise(sentences):
+        linked.append(replace(sentence, follows=bare(before.text + sentence.text) in raw))
+    return linked
+
+
 def _is_front_matter(block: Block) -> bool:
     return block.section == FRONT_MATTER
 
@@ -149,6 +153,8 @@ def _chunks(group: list[Block], page: Page, paper: str, lead: str, number: int) 
         parts = [sentences]
     else:
         parts = _parts(sentences)
+    raw = bare(page.raw_text)
+    parts = [_linked(part, raw) for part in parts]
     quotable = [part for part in parts if any(not sentence.formula for sentence in part)]
     for offset, part in enumerate(quotable):
         yield Chunk(

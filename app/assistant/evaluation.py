@@ -19,8 +19,8 @@ class Report:
     """Figures over one file of gold questions; shares are of the answerable or of the unanswerable ones.
 
     ``recall_at_5``: a passage on a right page that holds one of the key words (for notes: that names a right page) is
-    among the first five retrieved. ``mean_reciprocal_rank``: of the first such passage. ``page_cited``: the answer cites a
-    right page. ``valid_quotes``: the share of all citations whose quote is on the page that they name.
+    among the first five retrieved. ``mean_reciprocal_rank``: of the first such passage. ``page_cited``: the answer
+    cites a right page. ``valid_quotes``: the share of all citations whose quote is on the page that they name.
     """
 
     answerable: int

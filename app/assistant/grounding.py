@@ -1,7 +1,7 @@
 """Does the paper answer this question, and does it really say what is quoted?
 
-A similarity threshold cannot tell: a question about a model that the paper never trained is as similar to its passages as
-one about a model that it did. So it is looked at what the question names and asks for, and whether one place of the
+A similarity threshold cannot tell: a question about a model that the paper never trained is as similar to its passages
+as one about a model that it did. So it is looked at what the question names and asks for, and whether one place of the
 paper has it.
 """
 
@@ -28,9 +28,10 @@ _STRANGE_SHARE = 0.45
 """A question may use words of its own; when nearly half of its weight is words that stand nowhere, it is about
 something else."""
 
-# What a place's merit is made of: its place in the fused ranking, its cosine with the question, the question's words there,
-# in the very sentence and in the whole passage, a value of the kind that is asked for, an exact one, and being a table.
-# Fitted (softmax over 15 passages) on 70 questions of our own that are not the ones in the tests, then rounded.
+# What a place's merit is made of: its place in the fused ranking, its cosine with the question, the question's words
+# there, in the very sentence and in the whole passage, a value of the kind that is asked for, an exact one, and being
+# a table. Fitted (softmax over 15 passages) on 70 questions of our own that are not the ones in the tests, then
+# rounded.
 _RANK, _COSINE, _COVERAGE, _DIRECT, _PASSAGE, _FACT, _EXACT, _TABLE = 20.0, 0.4, 2.0, 1.0, 1.8, 0.7, 0.8, 0.4
 
 _LOOSE_FACTS = ("count", "memory", "percent")
@@ -51,10 +52,10 @@ _FACT_NAMES = {
 class Evidence:
     """The best place for a question in one passage: two neighbouring sentences, or a row with its table's title.
 
-    ``coverage`` is the share of the question's content words that stand there, weighted by rarity; ``fact`` whether it has
-    a value of the kind that is asked for, ``exact`` whether it counts just the things that are counted in the question or is
-    the table's row of the thing that it names, ``rows`` the table's rows that it names alike; ``order`` is the sentence's place in the passage; places are ordered by
-    ``merit``.
+    ``coverage`` is the share of the question's content words that stand there, weighted by rarity; ``fact`` whether it
+    has a value of the kind that is asked for, ``exact`` whether it counts just the things that are counted in the
+    question or is the table's row of the thing that it names, ``rows`` the table's rows that it names alike; ``order``
+    is the sentence's place in the passage; places are ordered by ``merit``.
     """
 
     hit: Hit
@@ -108,8 +109,8 @@ class Grounding:
         """Whether the question is answered, and the places that answer it, best first.
 
         It is not when it names something that the paper never names, when what is counted or asked for does not stand
-        beside the rest of the question, when no such place has a value of the kind that is asked for, or when too little
-        of the question is there at all.
+        beside the rest of the question, when no such place has a value of the kind that is asked for, or when too
+        little of the question is there at all.
         """
         unknown = [term.shown for term in question.terms if term.entity and not self.knows(term)]
         unknown += [version for version in question.versions if version not in self._text]
@@ -163,7 +164,8 @@ class Grounding:
         return term.stem in self.search.idf or term.stem in self._long
 
     def windows(self, chunk: Chunk) -> Iterator[tuple[int, frozenset[str], str]]:
-        """(sentence, stems, text) of every place in the passage; headings and a table's title belong to each of them."""
+        """(sentence, stems, text) of every place in the passage; headings and a table's title belong to each of
+        them."""
         heading = self._stems(f"{chunk.label} {chunk.heading}")
         titles = [s.text for s in chunk.sentences if not s.row]
         for order, sentence in enumerate(chunk.sentences):
@@ -180,7 +182,8 @@ class Grounding:
         return self.search.rarity(term.stem) * (_ENTITY_WEIGHT if term.entity else 1.0)
 
     def evidence(self, question: Question, hit: Hit) -> Evidence:
-        """The place in the passage that has most of what the question names and a value of the kind that it asks for."""
+        """The place in the passage that has most of what the question names and a value of the kind that it asks
+        for."""
         chunk = hit.chunk
         total = sum(self.weight(term) for term in question.terms) or 1.0
         named = self._named_rows(question, chunk)
@@ -218,19 +221,24 @@ class Grounding:
         return replace(found, merit=merit + _EXACT * found.exact + _TABLE * (hit.chunk.kind == "table"))
 
     def _named_rows(self, question: Question, chunk: Chunk) -> dict[int, float]:
-        """The table's rows that the question names, with how much of it they have: of its words that do not already
-        stand in the caption or the header, and so tell one row from another."""
+        """The table's rows that the question names, with how much of it they have: of its words that do not stand in
+        the header, and so tell one row from another. Words of the caption tell less."""
         rows = [order for order, sentence in enumerate(chunk.sentences) if sentence.row]
         if not rows:
             return {}
-        above = {order for order in range(rows[0] + chunk.header)}
-        common = self._stems(" ".join(chunk.sentences[order].text for order in above))
-        telling = [term for term in question.terms if term.stem not in common]
-        total = sum(self.weight(term) for term in telling)
+        first = rows[0] + chunk.header
+        header = self._stems(" ".join(chunk.sentences[order].text for order in range(rows[0], first)))
+        title = self._stems(" ".join(sentence.text for sentence in chunk.sentences[: rows[0]]))
+        telling = {
+            term.stem: self.weight(term) * (0.5 if term.stem in title else 1.0)
+            for term in question.terms
+            if term.stem not in header
+        }
+        total = sum(telling.values())
         found = {}
         for order in rows[chunk.header :]:
             own = self._stems(chunk.sentences[order].text)
-            if share := sum(self.weight(term) for term in telling if term.stem in own):
+            if share := sum(weight for token, weight in telling.items() if token in own):
                 found[order] = share / total
         return found
 
@@ -243,7 +251,8 @@ class Grounding:
 
 
 def _counts(unit: str, text: str) -> bool:
-    """Whether the text has a number of the things that are counted: "35 different languages" for "how many languages"."""
+    """Whether the text has a number of the things that are counted: "35 different languages" for "how many
+    languages"."""
     if not unit:
         return False
     found = words(text)

@@ -1,15 +1,14 @@
 """The search index of one paper: passages with their vectors in an embedded Chroma database under the user's cache.
 
-It can always be made again. A manifest beside it says what it was made from (paper, notes, embedding model, chunker); an
-index that says something else, or does not answer, is thrown away and rebuilt. It is built in a folder of its own and
-moved into place when complete, so a crash or a full disk leaves nothing half-written.
+It can always be made again. A manifest beside it says what it was made from (paper, notes, embedding model, chunker);
+an index that says something else, or does not answer, is thrown away and rebuilt. It is built in a folder of its own
+and moved into place when complete, so a crash or a full disk leaves nothing half-written.
 """
 
 import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import sqlite3
 import tempfile
@@ -28,6 +27,8 @@ from app.assistant.readers.markdown import read_notes
 from app.assistant.readers.page import Page
 from app.assistant.readers.pdf import read_pdf
 from app.assistant.terms import abbreviations
+from app.assistant.vectors import rewordings as find_rewordings
+from app.assistant.vectors import sentences_to_embed, vectors_of
 from qlora.errors import InputError
 from qlora.folders import cache_dir
 
@@ -43,8 +44,8 @@ _clients_lock = threading.Lock()
 class Index:
     """Passages and the means to search them.
 
-    ``sentence_chunk[i]`` is the number of the passage that sentence vector ``i`` speaks for: its own, or, for a sentence
-    of the notes that only says in other words what the paper says, the paper's passage.
+    ``sentence_chunk[i]`` is the number of the passage that sentence vector ``i`` speaks for: its own, or, for a
+    sentence of the notes that only says in other words what the paper says, the paper's passage.
     """
 
     paper: Paper
@@ -59,6 +60,8 @@ class Index:
 
     def nearest(self, collection: str, vector: np.ndarray, count: int) -> list[tuple[int, float]]:
         """The nearest entries of a collection (``passages`` or ``sentences``) as (number, cosine), best first."""
+        if not count:
+            return []
         answer = self.client.get_collection(collection, embedding_function=None).query(
             query_embeddings=[vector.tolist()], n_results=count, include=["distances"]
         )
@@ -201,9 +204,9 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
         )
     paper_pages, notes_pages = read_sources(paper, pdf)
     chunks = chunk_pages(paper_pages, paper.id) + chunk_pages(notes_pages, paper.id)
-    sentence_of = _sentences_to_embed(chunks, has_pdf=bool(pdf))
-    passages, sentences = _vectors(chunks, sentence_of, embedder, progress)
-    rewordings = _rewordings(chunks, passages, {page.pdf_page: page.raw_text for page in paper_pages})
+    sentence_of = sentences_to_embed(chunks, has_pdf=bool(pdf))
+    passages, sentences = vectors_of(chunks, sentence_of, embedder, progress)
+    rewordings = find_rewordings(chunks, passages, {page.pdf_page: page.raw_text for page in paper_pages})
     target = {note: chunk for chunk, notes in rewordings.items() for note in notes}
     temporary = Path(tempfile.mkdtemp(dir=index_folder(), prefix=".building-"))
     try:
@@ -232,85 +235,6 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _vectors(chunks: list[Chunk], sentence_of: list[tuple[int, int]], embedder: MiniLM, progress):
-    """Vectors of the passages and of the sentences. A passage of several sentences has their mean, weighted by length:
-    mean pooling over all of its words would give nearly the same, for twice the work."""
-    split: dict[int, list[int]] = {}
-    for position, (number, _) in enumerate(sentence_of):
-        split.setdefault(number, []).append(position)
-    whole = [number for number in range(len(chunks)) if number not in split]
-    texts = [_in_context(chunks[number], order) for number, order in sentence_of]
-    vectors = _encode(texts + [chunks[number].context for number in whole], embedder, progress)
-    sentences = vectors[: len(texts)]
-    passages = np.zeros((len(chunks), MiniLM.dimension), dtype=np.float32)
-    passages[whole] = vectors[len(texts) :]
-    for number, positions in split.items():
-        mean = np.average(sentences[positions], axis=0, weights=[len(texts[position]) for position in positions])
-        passages[number] = mean / np.linalg.norm(mean)
-    return passages, sentences
-
-
-def _encode(texts: list[str], embedder: MiniLM, progress) -> np.ndarray:
-    """Vectors of the texts, each distinct one computed once; texts of like length share a batch."""
-    distinct = sorted(set(texts), key=len)
-    vectors: dict[str, np.ndarray] = {}
-    for start in range(0, len(distinct), 64):
-        piece = distinct[start : start + 64]
-        vectors.update(zip(piece, embedder.encode(piece), strict=True))
-        progress(min(1.0, len(vectors) / len(distinct)))
-    return np.stack([vectors[text] for text in texts])
-
-
-def _sentences_to_embed(chunks: list[Chunk], has_pdf: bool) -> list[tuple[int, int]]:
-    """(passage, sentence) pairs that get a vector of their own. References are found by their words, and beside the
-    paper a note is short enough to be one vector."""
-    return [
-        (number, order)
-        for number, chunk in enumerate(chunks)
-        if chunk.kind != "reference" and len(chunk.sentences) > 1 and not (has_pdf and chunk.source == "notes")
-        for order in range(len(chunk.sentences))
-    ]
-
-
-def _in_context(chunk: Chunk, order: int) -> str:
-    """A table's row means nothing without the table's title; other sentences stand for themselves."""
-    sentence = chunk.sentences[order]
-    if not sentence.row:
-        return sentence.text
-    header = " ".join(row.text for row in [item for item in chunk.sentences if item.row][: chunk.header])
-    return f"{chunk.label} {chunk.section} {header}: {sentence.text}"
-
-
-def _rewordings(chunks: list[Chunk], vectors: np.ndarray, page_texts: dict[int, str]) -> dict[int, list[int]]:
-    """For passages of the paper, the notes that say the same in other words.
-
-    Such a note helps to find its passage by other words than the paper's; it is not a passage of its own. A note that
-    states a number which the page's text layer lacks (the labels of a drawn figure) adds something and stays one.
-    """
-    found: dict[int, list[int]] = {}
-    for number, chunk in enumerate(chunks):
-        if chunk.source != "notes" or _adds_numbers(chunk, page_texts):
-            continue
-        pages = range(chunk.pdf_page, chunk.last_page + 1)
-        candidates = [
-            i for i, c in enumerate(chunks) if c.source == "paper" and c.pdf_page in pages and c.kind != "reference"
-        ]
-        labelled = [i for i in candidates if chunks[i].label and chunks[i].label == chunk.label]
-        best = max(labelled or candidates, key=lambda i: float(vectors[i] @ vectors[number]), default=None)
-        if best is not None and (labelled or float(vectors[best] @ vectors[number]) > 0.5):
-            found.setdefault(best, []).append(number)
-    return found
-
-
-def _adds_numbers(chunk: Chunk, page_texts: dict[int, str]) -> bool:
-    page = " ".join(page_texts.get(n, "") for n in range(chunk.pdf_page, chunk.last_page + 1)).replace(",", "")
-    if not page:
-        return True
-    numbers = re.findall(r"\d+(?:\.\d+)?", " ".join(sentence.text for sentence in chunk.sentences).replace(",", ""))
-    missing = [number for number in numbers if number not in page]
-    return len(missing) > 0.2 * max(1, len(numbers))
 
 
 def _forget_old(paper: Paper, current: Path) -> None:

@@ -35,7 +35,9 @@ FACTS: dict[str, tuple[re.Pattern, re.Pattern]] = {
         re.compile(r"[$€£]\s?\d|\b\d[\d,.]*\s?(?:dollars|usd|euros?)\b", re.IGNORECASE),
     ),
     "link": (
-        re.compile(r"\b(url|link|website|web ?page|repository|repo|github)\b|\bwhere\b[^,]*\b(code|download|source code|weights)\b"),
+        re.compile(
+            r"\b(url|link|website|web ?page|repository|repo|github)\b|\bwhere\b[^,]*\b(code|download|weights)\b"
+        ),
         re.compile(r"https?://|\bwww\.|\.(?:com|org)/|\bopen[- ]sourc", re.IGNORECASE),
     ),
     "email": (re.compile(r"\be-?mails?\b"), re.compile(r"@[\w.]+\.\w{2,}")),
@@ -44,16 +46,25 @@ FACTS: dict[str, tuple[re.Pattern, re.Pattern]] = {
         re.compile(r"\b(?:19|20)\d\d\b|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"),
     ),
     "duration": (
-        re.compile(r"\bhow long\b(?! (is|are) the (sequence|context|text|prompt))|\bhow (many|much) (time|hours|days|minutes)\b"),
+        re.compile(
+            r"\bhow long\b(?! (is|are) the (sequence|context|text|prompt))"
+            r"|\bhow (many|much) (time|hours|days|minutes)\b"
+        ),
         re.compile(r"\b\d+\s?(?:hours?|days?|minutes?|weeks?|seconds?|h)\b|\bovernight\b|\bper night\b", re.IGNORECASE),
     ),
     "memory": (
         re.compile(r"\b(how (many|much)|what)\b.*\b(gigabytes?|megabytes?|gb|mb|gib|mib|memory|vram|ram)\b"),
         re.compile(r"\d\s?(?:GB|MB|GiB|MiB)\b|\bbits?\b|\d{3,}"),
     ),
-    "percent": (re.compile(r"\b(what|which) (percent|percentage|share|fraction|proportion)\b"), re.compile(r"\d\s?%|\d\.\d")),
+    "percent": (
+        re.compile(r"\b(what|which) (percent|percentage|share|fraction|proportion)\b"),
+        re.compile(r"\d\s?%|\d\.\d"),
+    ),
     "count": (
-        re.compile(r"\bhow (many|much|large|big|high|often|far|strong|strongly)\b|\b(what|which) (number|score|value|size|rate|rank)\b"),
+        re.compile(
+            r"\bhow (many|much|large|big|high|often|far|strong|strongly)\b"
+            r"|\b(what|which) (number|score|value|size|rate|rank)\b"
+        ),
         re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|hundreds?|thousands?|millions?|billions?)\b"),
     ),
 }  # fmt: skip
@@ -74,7 +85,8 @@ class Term:
 class Question:
     """``fact`` is the kind of value that is asked for (a key of :data:`FACTS`) or empty. ``asked`` are the words right
     after what, which or how many; ``counted`` is the last of them when things are counted ("how many attention heads").
-    ``unit`` is the stem of what a number is asked of, be it things or a unit ("bits"). ``versions`` are names with a number behind them ("Llama 2"), which stand for something else without it."""
+    ``unit`` is the stem of what a number is asked of, be it things or a unit ("bits"). ``versions`` are names with a
+    number behind them ("Llama 2"), which stand for something else without it."""
 
     text: str
     terms: tuple[Term, ...]

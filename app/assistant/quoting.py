@@ -22,13 +22,16 @@ def quoted_sentences(item: Evidence, question: Question, limit: int = QUOTE_WORD
 
 
 def _rows(item: Evidence) -> list[int]:
-    """The rows that the question names when they stand together, else the best one; the whole table when it names none."""
+    """The rows that the question names when they stand together, else the best one; the whole table when it names
+    none."""
     chunk = item.hit.chunk
     if item.rows:
         first, last = min(item.rows), max(item.rows)
-        return list(range(first, last + 1)) if last - first < _ROWS else [item.order]
+        together = last - first < _ROWS and all(chunk.sentences[n].follows for n in range(first + 1, last + 1))
+        return list(range(first, last + 1)) if together else [item.order]
     rows = [order for order, sentence in enumerate(chunk.sentences) if sentence.row]
-    if 0 < len(rows) <= _WHOLE_TABLE_ROWS and not chunk.sentences[item.order].row:
+    whole = 0 < len(rows) <= _WHOLE_TABLE_ROWS and all(chunk.sentences[n].follows for n in rows[1:])
+    if whole and not chunk.sentences[item.order].row:
         return rows
     return [item.order]
 
@@ -46,14 +49,23 @@ def _sentences(chunk: Chunk, item: Evidence, question: Question, limit: int) -> 
     if core.endswith(":"):
         needed.append(item.order + 1)
     for order in needed:
-        if _quotable(chunk, order) and order not in chosen:
+        if _quotable(chunk, order) and order not in chosen and _joined(chunk, order, item.order):
             chosen.append(order)
     while True:
-        ends = [order for order in (min(chosen) - 1, max(chosen) + 1) if _quotable(chunk, order)]
+        ends = [
+            order
+            for order, beside in ((min(chosen) - 1, min(chosen)), (max(chosen) + 1, max(chosen)))
+            if _quotable(chunk, order) and _joined(chunk, order, beside)
+        ]
         fitting = [order for order in ends if _length(chunk, [*chosen, order]) <= limit]
         if not fitting:
             return sorted(chosen)
         chosen.append(max(fitting, key=lambda order: (item.hit.sentence_scores.get(order, 0.0), order)))
+
+
+def _joined(chunk: Chunk, order: int, beside: int) -> bool:
+    """Whether two neighbouring sentences stand one after the other on the page, with no table or figure between."""
+    return chunk.sentences[max(order, beside)].follows
 
 
 def _length(chunk: Chunk, orders: list[int]) -> int:

@@ -1,4 +1,5 @@
-"""Finding passages: by meaning (Chroma) and by words (BM25), the rankings fused by rank; offered as a LangChain retriever."""
+"""Finding passages: by meaning (Chroma) and by words (BM25), the rankings fused by rank; offered as a LangChain
+retriever."""
 
 import math
 import re
@@ -19,7 +20,8 @@ from app.assistant.index import Index
 from app.assistant.terms import plain, tokens
 
 _RANK_OFFSET = 10
-"""Added to every rank before it is inverted; the usual 60 hardly tells first from fifth among a few hundred passages."""
+"""Added to every rank before it is inverted; the usual 60 hardly tells first from fifth among a few hundred
+passages."""
 _DEEP = 60
 _ABOUT_REFERENCES = re.compile(r"\b(references?|bibliography|cit(e|es|ed|ation|ations)|prior work by)\b", re.IGNORECASE)
 _LABEL = re.compile(r"\b(table|figure|fig\.?)\s*(\d+)", re.IGNORECASE)
@@ -124,7 +126,8 @@ class Search:
         ]
 
     def _allowed(self, question: str) -> set[int]:
-        """The list of references is searched only by questions about references: its titles would crowd out the text."""
+        """The list of references is searched only by questions about references: its titles would crowd out the
+        text."""
         if _ABOUT_REFERENCES.search(question):
             return set(self.candidates)
         return {
@@ -148,8 +151,8 @@ class Search:
 
 
 class PaperRetriever(BaseRetriever):
-    """LangChain retriever over one paper: documents with ``paper``, ``source``, ``pdf_page``, ``section``, ``boxes`` and
-    ``score`` (cosine with the question) in their metadata, best first."""
+    """LangChain retriever over one paper: documents with ``paper``, ``source``, ``pdf_page``, ``section``, ``boxes``
+    and ``score`` (cosine with the question) in their metadata, best first."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     find: Callable[[str, int], list[Hit]]

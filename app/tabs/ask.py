@@ -29,7 +29,8 @@ watch('value', () => requestAnimationFrame(() => {
   const mark = element.querySelector('.ask-mark');
   if (sheet && mark) {
     sheet.scrollTop = Math.max(0, mark.offsetTop - sheet.clientHeight / 3);
-    sheet.scrollLeft = Math.max(0, mark.offsetLeft - 24);
+    const middle = (sheet.scrollWidth - sheet.clientWidth) / 2;
+    sheet.scrollLeft = Math.min(middle, Math.max(0, mark.offsetLeft - 24));
   }
   if (element.querySelector('.ask-page') && window.innerWidth <= 900)
     element.scrollIntoView({behavior: 'smooth', block: 'start'});
@@ -43,9 +44,9 @@ def build(blocks: gr.Blocks) -> None:
     answers = gr.State([])
     with gr.Row(elem_id="ask-status-row"):
         status = gr.HTML(view.status(text.STATUS_CHECKING), elem_id="ask-status", scale=4, min_width=260)
-        download = gr.Button(text.DOWNLOAD, visible=False, size="sm", scale=1, min_width=140, elem_id="ask-download")
+        download = gr.Button(text.DOWNLOAD, visible=False, size="sm", scale=0, min_width=140, elem_id="ask-download")
         upload = gr.UploadButton(
-            text.UPLOAD, visible=False, file_types=[".pdf"], size="sm", scale=1, min_width=160, elem_id="ask-upload"
+            text.UPLOAD, visible=False, file_types=[".pdf"], size="sm", scale=0, min_width=160, elem_id="ask-upload"
         )
     with gr.Row(elem_id="ask-columns"):
         with gr.Column(scale=6, min_width=320):
@@ -60,7 +61,7 @@ def build(blocks: gr.Blocks) -> None:
                 )
                 ask_button = gr.Button(text.ASK, variant="primary", scale=1, min_width=88, elem_id="ask-button")
             conversation = gr.HTML(elem_id="ask-answers", js_on_load=_SEND_CITATION, apply_default_css=False)
-            gr.HTML(f'<p class="ask-sources-title">{text.EXAMPLES}</p>')
+            gr.HTML(f'<p class="ask-sources-title">{text.EXAMPLES}</p>', elem_id="ask-examples-title")
             with gr.Row(elem_id="ask-examples"):
                 examples = [gr.Button(example, size="sm", min_width=120) for example in text.EXAMPLE_QUESTIONS]
         with gr.Column(scale=5, min_width=320):

@@ -55,7 +55,8 @@ def _entry(answer: "Answer", number: int, chosen: str) -> str:
             + _sources([c for c in answer.citations if c.number not in quoted], number, chosen, text.ALSO)
         )
     seconds = f'<p class="ask-seconds">{text.SECONDS.format(seconds=answer.seconds)}</p>'
-    return f'<article class="ask-entry" data-declined="{str(answer.declined).lower()}">{_asked(answer.question)}{body}{seconds}</article>'
+    declined = str(answer.declined).lower()
+    return f'<article class="ask-entry" data-declined="{declined}">{_asked(answer.question)}{body}{seconds}</article>'
 
 
 def _statement(statement: "Statement", answer: "Answer", number: int, chosen: str) -> str:
@@ -145,7 +146,8 @@ def page(citation: "Citation", paper: "Paper", picture: bytes | None, size: tupl
         f'<section class="ask-page">{head}{quote}'
         f'<div class="ask-sheet" tabindex="0" role="group" aria-label="{escape(alt)}"><div class="ask-paper" '
         f'style="aspect-ratio:{width:.0f}/{height:.0f}">'
-        f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">{marks}</div></div>{foot}</section>'
+        f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+        f'<div class="ask-marks">{marks}</div></div></div>{foot}</section>'
     )
 
 

@@ -3,12 +3,12 @@
 TITLE = "Ask"
 HEADING = "Ask the paper"
 LEAD = (
-    "Put a question about QLoRA. The answer is made of the paper's own sentences, each with its page, where you can see "
-    "it marked. If the paper does not say, neither will this page."
+    "Put a question about QLoRA. The answer is made of the paper's own sentences, each with its page, where you can "
+    "see it marked. If the paper does not say, neither will this page."
 )
 
 QUESTION = "Your question"
-PLACEHOLDER = "For example: what are paged optimizers?"
+PLACEHOLDER = "What are paged optimizers?"
 ASK = "Ask"
 EXAMPLES = "Or try one of these"
 EXAMPLE_QUESTIONS = (
@@ -23,8 +23,8 @@ EXAMPLE_QUESTIONS = (
 STATUS_CHECKING = "Looking for the paper…"
 STATUS_PDF = "The paper is here. Answers quote it and show the page."
 STATUS_NOTES = (
-    "The paper's PDF is not here, so answers come from our own notes on it. They name the page; to see it marked, get the "
-    "PDF ({licence}) or add your copy."
+    "The paper's PDF is not here, so answers come from our own notes on it. They name the page; to see it marked, get "
+    "the PDF ({licence}) or add your copy."
 )
 STATUS_READING = "Reading it for the first time: {percent} %"
 STATUS_PREPARING = "Getting ready…"

@@ -3,19 +3,14 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from app.assistant.readers.lines import Line, StyledLine, Vocabulary, style
 from app.assistant.readers.page import FRONT_MATTER, Block, Box, Word
-
-if TYPE_CHECKING:
-    from app.assistant.readers.pdf import Line
 
 _CAPTION = re.compile(r"^(Table|Figure|Fig\.|Algorithm|Listing)\s+([A-Z]?\d+)\s*[:.]")
 _NUMBERED = re.compile(r"^(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*)\.?\s+\S")
 _UNNUMBERED = {"abstract", "references", "acknowledgements", "acknowledgments", "bibliography", "appendix"}
 _REFERENCE = re.compile(r"^\[\d+\]\s|^\d+\.\s")
-_MATH_FONT = re.compile(r"CMMI|CMSY|CMEX|CMR\d|MSBM|Math|Symbol", re.IGNORECASE)
-_BOLD_FONT = re.compile(r"bold|medi|black|heavy|CMBX", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,90 +25,12 @@ class Region:
         return self.box[0] - 4 <= x <= self.box[2] + 4 and self.box[1] - 2 <= y <= self.box[3] + 2
 
 
-@dataclass
-class StyledLine:
-    """A line with what layout needs to know: its words, typical size, and how much of it is bold or mathematics."""
-
-    words: list[Word]
-    bold: list[bool]
-    box: Box
-    size: float
-    mathematics: float
-    upright: bool
-    hyphenated: bool
-
-    @property
-    def text(self) -> str:
-        return " ".join(word.text for word in self.words)
-
-
-def style(line: "Line") -> StyledLine:
-    words, bold, run = [], [], []
-    for index, character in enumerate(line.characters):
-        if index in line.breaks and run:
-            words.append(_word(run))
-            bold.append(_is_bold(run))
-            run = []
-        run.append(character)
-    words.append(_word(run))
-    bold.append(_is_bold(run))
-    sizes = Counter(round(c.size, 1) for c in line.characters)
-    mathematics = sum(bool(_MATH_FONT.search(c.font)) for c in line.characters) / len(line.characters)
-    hyphenated = line.characters[-1].text == "-" and len(words[-1].text) > 1
-    return StyledLine(words, bold, line.box, sizes.most_common(1)[0][0], mathematics, line.upright, hyphenated)
-
-
-def _word(run) -> Word:
-    box = (
-        min(c.box[0] for c in run),
-        min(c.box[1] for c in run),
-        max(c.box[2] for c in run),
-        max(c.box[3] for c in run),
-    )
-    return Word("".join(c.text for c in run), (box,))
-
-
-def _is_bold(run) -> bool:
-    return sum(bool(_BOLD_FONT.search(c.font)) for c in run) > len(run) / 2
-
-
-class _Vocabulary:
-    """Which words the document writes in one piece and which with a hyphen, to undo hyphenation at line ends."""
-
-    def __init__(self, pages: list[list[StyledLine]]):
-        self.words: Counter[str] = Counter()
-        for page in pages:
-            torn = False
-            for line in page:
-                for word in line.words[torn : len(line.words) - line.hyphenated]:
-                    plain = word.text.strip(".,;:()[]“”\"'").lower()
-                    self.words[plain] += 1
-                    self.words.update(part for part in plain.split("-") if "-" in plain)
-                torn = line.hyphenated
-
-    def join(self, first: str, second: str) -> str:
-        stem = re.sub(r"^\W+", "", first[:-1]).lower()
-        rest = re.sub(r"\W+$", "", second).lower()
-        if self.words[stem + rest]:
-            return first[:-1] + second
-        if (
-            self.words[f"{stem}-{rest}"]
-            or not rest[:1].isalpha()
-            or not stem[-1:].isalpha()
-            or not second[:1].islower()
-        ):
-            return first + second
-        head = stem.rsplit("-", 1)[-1]
-        compound = "-" in stem or (self.words[head] and self.words[rest])
-        return first + second if compound else first[:-1] + second
-
-
 def blocks_of_document(
-    lines: list[list["Line"]], regions: list[list[Region]], sizes: list[tuple[float, float]]
+    lines: list[list[Line]], regions: list[list[Region]], sizes: list[tuple[float, float]]
 ) -> list[list[Block]]:
     """Blocks of each page in reading order; sections run on from page to page."""
     styled = [[style(line) for line in page] for page in lines]
-    vocabulary = _Vocabulary(styled)
+    vocabulary = Vocabulary(styled)
     body = Counter(line.size for page in styled for line in page for _ in line.words).most_common(1)
     body_size = body[0][0] if body else 10.0
     section = FRONT_MATTER
@@ -125,13 +42,14 @@ def blocks_of_document(
 
 
 class _Page:
-    def __init__(self, lines, regions, height: float, body_size: float, vocabulary: _Vocabulary):
+    def __init__(self, lines, regions, height: float, body_size: float, vocabulary: Vocabulary):
         self.lines, self.height, self.body_size, self.vocabulary = lines, height, body_size, vocabulary
         self.figures = [region for region in regions if region.kind == "figure"]
         self.tables = self._tables([region.box for region in regions if region.kind == "rule"])
 
     def _tables(self, rules: list[Box]) -> list[Region]:
-        """Ruled tables: two or more rules of one width, cut where a caption or a page's width of text stands between."""
+        """Ruled tables: two or more rules of one width, cut where a caption or a page's width of text stands
+        between."""
         cuts = [line.box[1] for line in self.lines if _CAPTION.match(line.text)]
         if not cuts:
             return []

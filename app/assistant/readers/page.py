@@ -65,8 +65,8 @@ class Page:
 
 
 def bare(text: str) -> str:
-    """Text without spaces, hyphens and unreadable characters, the form in which quotes and pages are compared: line ends
-    hyphenate words and extractors disagree about spaces, so neither can be evidence."""
+    """Text without spaces, hyphens and unreadable characters, the form in which quotes and pages are compared: line
+    ends hyphenate words and extractors disagree about spaces, so neither can be evidence."""
     return _NOT_COMPARED.sub("", text)
 
 

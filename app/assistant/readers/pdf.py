@@ -8,11 +8,11 @@ import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.assistant.readers.layout import Region, blocks_of_document
-from app.assistant.readers.page import UNREADABLE, Box, Page
+from app.assistant.readers.lines import Character, Line
+from app.assistant.readers.page import UNREADABLE, Page
 from qlora.errors import InputError
 
 MAX_BYTES = 64 * 2**20
@@ -22,31 +22,6 @@ _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi",
 
 # pdfium keeps global state and must not run in two threads at once.
 _pdfium_lock = threading.Lock()
-
-
-@dataclass
-class Character:
-    text: str
-    box: Box
-    font: str
-    size: float
-    upright: bool
-
-
-@dataclass
-class Line:
-    """One line of the page: its words (text, box, bold), in the order in which they were drawn."""
-
-    characters: list[Character] = field(default_factory=list)
-    breaks: set[int] = field(default_factory=set)
-    box: Box = (0.0, 0.0, 0.0, 0.0)
-    upright: bool = True
-
-    def add(self, character: Character) -> None:
-        a, b = self.box, character.box
-        self.box = b if not self.characters else (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-        self.upright = character.upright
-        self.characters.append(character)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ FULL_CACHE_FOLDER = "assistant-cache"
 
 
 def pdf_bytes(pages: list[list[tuple]]) -> bytes:
-    """A PDF written by hand: each item is (font, size, x, y, text) from the lower left corner, or ("rule", x0, x1, y)."""
+    """A PDF written by hand: each item is (font, size, x, y, text) from the lower left corner, or ("rule", x0, x1,
+    y)."""
     objects = ["<< /Type /Catalog /Pages 2 0 R >>", ""]
     kids = []
     fonts = "<< /F1 3 0 R /F2 4 0 R >>"

@@ -41,7 +41,7 @@ def test_notes_with_a_defect_are_named(tmp_path, text, says):
         read_notes(tmp_path)
 
 
-def test_our_notes_cover_every_page_but_the_list_of_references:
+def test_our_notes_cover_every_page_but_the_list_of_references():
     pages = {n for page in read_notes(papers()[0].notes) for n in range(page.pdf_page, page.last_page + 1)}
     assert set(range(1, 17)) | set(range(22, 27)) <= pages
 
@@ -61,7 +61,9 @@ def test_forms_of_a_word_meet(one, other):
     assert set(tokens(one)) & set(tokens(other))
 
 
-@pytest.mark.parametrize(("one", "other"), [("65 billion", "65B"), ("48GB", "48 gigabytes"), ("82,612", "82612"), ("two", "2")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("65 billion", "65B"), ("48GB", "48 gigabytes"), ("82,612", "82612"), ("two", "2")]
+)
 def test_ways_to_write_a_number_meet(one, other):
     assert tokens(one) == tokens(other)
 

@@ -1,0 +1,93 @@
+"""`python -m app.assistant`, run in this process on the small paper."""
+
+import json
+
+import pytest
+
+from app.assistant import __main__ as command
+from app.assistant import library
+from app.assistant.assistant import Assistant
+from app.assistant.evaluation import read_questions
+from qlora.errors import InputError
+
+
+@pytest.fixture
+def run(bread, embedder, monkeypatch, capsys):
+    """Runs a command line on the small paper; returns (exit status, output, errors)."""
+    paper = library.papers(bread)[0]
+    monkeypatch.setattr(command, "papers", lambda: [paper])
+    monkeypatch.setattr(command, "Assistant", lambda _, with_pdf: Assistant(paper, bread, embedder, with_pdf))
+
+    def run_it(*arguments):
+        status = command.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run_it
+
+
+def test_ask_prints_the_answer_and_its_sources(run):
+    status, out, _ = run("ask", "What makes the crumb sour?")
+    assert status == 0
+    assert "makes the crumb sour" in out and "[1] from the paper, p. 1, 2 Method" in out
+
+
+def test_ask_json_has_the_promised_fields(run):
+    _, out, _ = run("ask", "How long is the dough kneaded?", "--json")
+    record = json.loads(out)
+    assert record.keys() == {"question", "answer", "declined", "citations", "seconds"}
+    assert {"paper", "pdf_page", "section", "quote", "score"} <= record["citations"][0].keys()
+    assert record["citations"][0]["paper"] == "bread" and not record["declined"]
+
+
+def test_a_file_of_questions_gives_one_object_a_line(run, tmp_path):
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"question": "Which flour rises most?"}\n\n{"question": "Who won the World Cup?"}\n')
+    status, out, _ = run("ask", "--questions", file, "--json")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and [record["declined"] for record in records] == [False, True]
+
+
+def test_index_says_whether_it_built(run):
+    assert json.loads(run("index", "--json")[1])["built"] is True
+    assert json.loads(run("index", "--json")[1])["built"] is False
+
+
+def test_notes_only_does_not_read_the_pdf(run):
+    assert json.loads(run("index", "--notes-only", "--json")[1])["pdf"] is False
+
+
+def test_evaluate_reports(run, tmp_path):
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text(
+        '{"question": "How long is the dough kneaded?", "pdf_page": 1, "keywords": ["12 minutes"]}\n'
+        '{"question": "Who won the World Cup?", "answerable": false}\n'
+    )
+    report = json.loads(run("evaluate", gold, "--json")[1])
+    assert (report["recall_at_5"], report["declined_unanswerable"], report["valid_quotes"]) == (1.0, 1.0, 1.0)
+    assert "mean reciprocal rank" in run("evaluate", gold)[1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("ask",), ("ask", ""), ("ask", "x", "--paper", "none"), ("ask", "--questions", "none.jsonl")]
+)
+def test_input_that_cannot_be_used_ends_with_status_2_and_a_sentence(run, arguments):
+    status, out, err = run(*arguments)
+    assert status == 2 and out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no questions"),
+        ('{"question": "a"}\nnot json\n', "line 2"),
+        ('{"question": 3}', "line 1"),
+        ('["question"]', "line 1"),
+    ],
+)
+def test_a_malformed_file_of_questions_names_the_line(tmp_path, text, says):
+    file = tmp_path / "questions.jsonl"
+    file.write_text(text)
+    with pytest.raises(InputError, match=says):
+        read_questions(file)
