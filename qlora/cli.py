@@ -1,4 +1,4 @@
-"""The command line: ``qlora train`` and ``qlora generate``."""
+"""The command line: ``qlora train``, ``qlora generate`` and ``qlora bench``."""
 
 import argparse
 import json
@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--compare", action="store_true", help="let the base model answer too, first")
     generate.add_argument("--json", action="store_true", help="print the pieces as JSON, one a line, as they come")
     generate.set_defaults(command=_generate)
+
+    bench = commands.add_parser("bench", help="measure on this machine")
+    subjects = bench.add_subparsers(required=True, metavar="subject")
+    kernels = subjects.add_parser("kernels", help="every GPU operator beside the hardware's limits and bitsandbytes")
+    kernels.add_argument("--output", type=Path, metavar="FILE.jsonl", help="write conditions and rows there too")
+    kernels.set_defaults(command=_bench_kernels)
     return parser
 
 
@@ -141,4 +147,14 @@ def _generate(options: argparse.Namespace) -> int:
             side = piece["side"]
             print(f"{side}: ", end="")
         print("\n" if piece.get("done") else piece["text"], end="", flush=True)
+    return 0
+
+
+def _bench_kernels(options: argparse.Namespace) -> int:
+    from qlora.bench import kernels
+
+    conditions, rows = kernels.measure()
+    print(kernels.table(conditions, rows))
+    if options.output:
+        kernels.write(options.output, conditions, rows)
     return 0

@@ -1,5 +1,6 @@
 """A quantized weight: packed codes and their constants, and the public `quantize`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +57,19 @@ class QuantizedWeight:
     def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Decode to `dtype` (default: the weight's dtype before quantization), shape `self.shape`."""
         return ops.dequantize(*self.tensors(), self.block_size, self.shape, dtype or self.dtype)
+
+    def to_bitsandbytes(self, name: str) -> dict[str, torch.Tensor]:
+        """The tensors under the keys of a bitsandbytes checkpoint; see `bitsandbytes_format.to_bitsandbytes`."""
+        from qlora.quantization.bitsandbytes_format import to_bitsandbytes
+
+        return to_bitsandbytes(self, name)
+
+    @staticmethod
+    def from_bitsandbytes(state: Mapping[str, torch.Tensor], name: str) -> "QuantizedWeight":
+        """A weight of a bitsandbytes checkpoint; see `bitsandbytes_format.from_bitsandbytes`."""
+        from qlora.quantization.bitsandbytes_format import from_bitsandbytes
+
+        return from_bitsandbytes(state, name)
 
     def tensors(self) -> tuple[torch.Tensor | None, ...]:
         """The six tensors in the order in which the operators of `kernels.ops` take them."""

@@ -178,7 +178,8 @@ def test_the_page_answers_before_anything_heavy_is_loaded():
         "while True:\n"
         "    try: urllib.request.urlopen(f'http://127.0.0.1:{port}').read(); break\n"
         "    except OSError: time.sleep(0.1)\n"
-        "print(sorted({n.partition('.')[0] for n in sys.modules} & {'torch', 'transformers', 'chromadb', 'matplotlib'}))"
+        "heavy = {'torch', 'transformers', 'chromadb', 'matplotlib'}\n"
+        "print(sorted({n.partition('.')[0] for n in sys.modules} & heavy))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
