@@ -85,15 +85,16 @@ def test_upload_is_read_and_named_as_the_visitor_knows_it(tmp_path):
 
 
 def test_small_device_makes_the_demo_models_pages_move(demo_model, runs_folder):
-    """Measured: in the second step the optimizer's pages exist, and the activations push some of them out."""
+    """Measured: from the second step on the optimizer's pages exist, and the activations of a long batch push some of
+    them out."""
     config = settings.preset_config("small_device")
-    training = dataclasses.replace(config.training, steps=2, sample_prompts=())
+    training = dataclasses.replace(config.training, steps=4, sample_prompts=())
     run = runs.start(dataclasses.replace(config, training=training))
     wait_until(lambda: not runs.status(run).live)
     assert runs.status(run).state == "finished", runs.status(run).message
-    start, second = runs.events(run)[0], steps_of(run)[1]
-    assert 0 < second.pages_out < start.pages
-    assert second.pages_in == second.pages_out, "the update needs them all again"
+    start, steps = runs.events(run)[0], steps_of(run)
+    assert max(step.pages_out for step in steps) in range(1, start.pages)
+    assert all(step.pages_in == step.pages_out for step in steps), "every update needs them all again"
     moved = [event for event in runs.events(run) if isinstance(event, events.PageMoved)]
     assert {move.reason for move in moved if move.direction == "out"} == {"activations"}
-    assert sum(second.memory_bytes.values()) <= settings.SMALL_DEVICE_MIB * 2**20
+    assert all(sum(step.memory_bytes.values()) <= settings.SMALL_DEVICE_MIB * 2**20 for step in steps)
