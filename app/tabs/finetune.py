@@ -217,14 +217,13 @@ def build(blocks: gr.Blocks) -> None:
     gr.HTML(panel_title(text.ASK_TITLE, kind=common.MEASURED) + note(text.ASK_LEAD))
     ask_note = gr.HTML(note(text.ASK_WAIT_FOR_RUN), elem_classes="finetune-place")
     with gr.Row():
-        prompt = gr.Textbox(
-            (first.training.sample_prompts or ("",))[0],
-            label=text.ASK_PROMPT,
-            lines=2,
-            scale=4,
-            elem_id="finetune-prompt",
-        )
-        tokens = gr.Slider(8, _MOST_ANSWER_TOKENS, first.training.sample_tokens, step=8, label=text.ASK_TOKENS, scale=2)
+        # Columns, because fields alone in a row stay side by side on a narrow page.
+        with gr.Column(scale=2, min_width=280):
+            question = (first.training.sample_prompts or ("",))[0]
+            prompt = gr.Textbox(question, label=text.ASK_PROMPT, lines=2, elem_id="finetune-prompt")
+        with gr.Column(scale=1, min_width=280):
+            length = first.training.sample_tokens
+            tokens = gr.Slider(8, _MOST_ANSWER_TOKENS, length, step=8, label=text.ASK_TOKENS, elem_id="finetune-tokens")
     with gr.Row(elem_classes="finetune-buttons"):
         ask_button = gr.Button(text.ASK, variant="primary", interactive=False, elem_id="finetune-ask")
         ask_stop = gr.Button(text.ASK_STOP, visible=False, elem_id="finetune-ask-stop")

@@ -95,9 +95,10 @@ def test_live_run_is_watched_refuses_a_second_and_can_be_stopped(runs_folder):
 
 
 def test_trainer_that_does_not_answer_can_be_ended(runs_folder, monkeypatch):
-    monkeypatch.setattr(finetune, "_PATIENCE_SECONDS", -1.0)
     run = runs.start(settings.demo(), command=(sys.executable, "-c", "import time; time.sleep(600)"))
     finetune.stop(run.id)
+    assert runs.status(run).live, "the first request must leave time to save"
+    monkeypatch.setattr(finetune, "_PATIENCE_SECONDS", -1.0)
     page = refreshed(run.id)
     assert page["stop"].constructor_args["value"] == text.KILL
     assert active(page["stop"])
