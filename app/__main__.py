@@ -13,8 +13,8 @@ from qlora.errors import InputError
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
-# Before torch is: waiting threads sleep instead of spinning, which would slow down a run beside the page.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch is: the same short spinning as in qlora.cli, for the sake of a run beside the page.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

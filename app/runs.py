@@ -14,7 +14,6 @@ restart of the app find it again. Beside what the trainer writes there (``config
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import functools
 import os
 import shutil
@@ -23,9 +22,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from app.process_lock import held_lock, is_held, one_at_a_time
 from qlora import config as configuration
 from qlora import events as run_events
 from qlora.errors import InputError
@@ -34,10 +34,8 @@ from qlora.folders import runs_dir
 TRAIN_COMMAND = (sys.executable, "-m", "qlora", "train")
 REQUESTED_NAME = "requested.yaml"
 INSTRUCTIONS_NAME = "instructions.jsonl"
-ADAPTER_NAME = "adapter"
 ID_FORMAT = "%Y%m%d-%H%M%S-%f"
 _COMMAND_NAME = "qlora: "
-_STOP_NAME = "stop"
 _LOCK_NAME = "process.lock"
 _STDERR_NAME = "stderr.txt"
 _EXIT_STATUS_NAME = "exit_status"
@@ -93,7 +91,7 @@ def start(
     root = runs_dir()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _turn(root):
+        with one_at_a_time(root / ".starting"):
             if (other := live_run()) is not None:
                 raise InputError(
                     f"Run {other.id} is still going on, and one run at a time is as much as this machine is asked to "
@@ -104,7 +102,7 @@ def start(
             folder, hidden = root / name, root / f".{name}"
             try:
                 hidden.mkdir()
-                with _held_lock(hidden / _LOCK_NAME) as lock:
+                with held_lock(hidden / _LOCK_NAME) as lock:
                     _write_request(hidden, folder, config, instructions)
                     hidden.rename(folder)
                     process = _launch(command, folder, lock)
@@ -125,7 +123,7 @@ def start(
 def status(run: Run) -> Status:
     """Where the run stands now, from its lock and its log."""
     # The lock before the log: a run that ends in between has by then written its last event.
-    alive = _is_alive(run.folder)
+    alive = is_held(run.folder / _LOCK_NAME)
     log = events(run)
     if log and isinstance(log[-1], run_events.RunEnded):
         return Status(log[-1].outcome, log[-1].message)
@@ -146,10 +144,10 @@ def stop(run: Run) -> None:
     Raises:
         InputError: the run's folder cannot be written.
     """
-    if not _is_alive(run.folder):
+    if not is_held(run.folder / _LOCK_NAME):
         return
     try:
-        (run.folder / _STOP_NAME).touch()
+        (run.folder / run_events.STOP_NAME).touch()
     except OSError as error:
         raise InputError(f"Run {run.id} cannot be told to stop: {error.strerror or error}.") from None
 
@@ -157,7 +155,7 @@ def stop(run: Run) -> None:
 def kill(run: Run) -> None:
     """End the run's process at once, for a trainer that does not answer `stop`; what was not saved is lost."""
     # Whoever holds the lock is the process whose id stands in the file, so the id cannot be somebody else's.
-    if _is_alive(run.folder):
+    if is_held(run.folder / _LOCK_NAME):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(int((run.folder / _LOCK_NAME).read_text()), signal.SIGKILL)
 
@@ -203,7 +201,7 @@ def config_of(run: Run) -> configuration.RunConfig:
 
 def has_adapter(run: Run) -> bool:
     """Whether the run has saved an adapter that can answer."""
-    return any((run.folder / ADAPTER_NAME).glob("*.safetensors"))
+    return any((run.folder / run_events.ADAPTER_FOLDER).glob("*.safetensors"))
 
 
 def stderr_sentence(run: Run) -> str:
@@ -246,40 +244,9 @@ def _log(folder: Path) -> _Log:
     return _Log(folder)
 
 
-@contextlib.contextmanager
-def _turn(root: Path) -> Iterator[None]:
-    """One start at a time, among threads and among processes."""
-    with (root / ".starting").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _held_lock(path: Path) -> Iterator[int]:
-    """A descriptor with an exclusive lock. Closing ours keeps the lock as long as a child has inherited it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_alive(folder: Path) -> bool:
-    try:
-        with (folder / _LOCK_NAME).open("rb") as file:
-            # Shared, so that two who look at the same moment do not take each other for the trainer.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
-
-
 def _stopping_seconds(run: Run) -> float | None:
     try:
-        return max(0.0, time.time() - (run.folder / _STOP_NAME).stat().st_mtime)
+        return max(0.0, time.time() - (run.folder / run_events.STOP_NAME).stat().st_mtime)
     except FileNotFoundError:
         return None
 

@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, TextIO
 
+# The files of a run, in its folder.
 LOG_NAME = "events.jsonl"
+CONFIG_NAME = "config.yaml"
+ADAPTER_FOLDER = "adapter"
+#: A file of this name asks the run to stop after the step at hand.
+STOP_NAME = "stop"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

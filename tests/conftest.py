@@ -10,7 +10,7 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line and the app set it
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line and the app set it
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -27,7 +27,8 @@ ALLOWED = {
     "qlora.data": {"qlora.errors"},
     "qlora.recipes": set(),
     "qlora.evaluation": {
-        "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.models", "qlora.training",
+        "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.events", "qlora.models",
+        "qlora.training",
     },
     "qlora.training": {
         "qlora", "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.evaluation", "qlora.events",
@@ -41,7 +42,8 @@ ALLOWED = {
     "app.theme": set(),
     "app.charts": {"qlora", "app.text", "app.theme"},
     "app.assistant": {"qlora"},
-    "app.runs": {"qlora"},
+    "app.process_lock": set(),
+    "app.runs": {"app.process_lock", "qlora"},
     "app.tabs": {"qlora", "app.assistant", "app.charts", "app.runs", "app.text"},
     "app.interface": {"app.tabs", "app.text"},
     "app.__main__": {"app.interface", "app.theme", "qlora.errors"},

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from qlora import config as configuration
+from qlora import events
 from qlora.errors import InputError
 
 
@@ -27,7 +28,7 @@ def answers(run_folder: Path, prompt: str, max_new_tokens: int, sides: Sequence[
         raise InputError("The prompt is empty: write a question.")
     if not 1 <= max_new_tokens <= 4096:
         raise InputError(f"The number of new tokens must be from 1 to 4096, got {max_new_tokens}.")
-    config_file = run_folder / "config.yaml"
+    config_file = run_folder / events.CONFIG_NAME
     if not config_file.exists():
         raise InputError(f"There is no run in {run_folder}: name the output folder of a training run.")
     config = configuration.load(config_file)
@@ -38,13 +39,12 @@ def answers(run_folder: Path, prompt: str, max_new_tokens: int, sides: Sequence[
     from qlora.adapters.checkpoint import load_adapter
     from qlora.evaluation.generation import stream
     from qlora.models.load import load_quantized
-    from qlora.training.loop import ADAPTER_FOLDER
     from qlora.training.preflight import choose_device, choose_dtype
 
     device = choose_device(config)
     dtype = choose_dtype(config, device)
     model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
-    load_adapter(model, run_folder / ADAPTER_FOLDER, dtype=dtype)
+    load_adapter(model, run_folder / events.ADAPTER_FOLDER, dtype=dtype)
     model.eval()
     for side in sides:
         began, count = time.perf_counter(), 0

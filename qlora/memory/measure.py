@@ -1,11 +1,11 @@
 """Measuring the tensors that a computation holds, on machines whose allocator does not count."""
 
+import functools
 import weakref
 from collections.abc import Callable
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
 
 class LiveTensorBytes(TorchDispatchMode):
@@ -36,20 +36,21 @@ class LiveTensorBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
+        if _returns_aliases(func):  # a view, or an operation in place: no storage is new
+            return result
         before = self.live_bytes
-        for item in tree_iter(result):
+        for item in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(item, torch.Tensor):
-                self._track(item.untyped_storage(), args, kwargs)
+                self._track(item.untyped_storage(), args)
         if self.live_bytes > before:
             self.peak_bytes = max(self.peak_bytes, self.live_bytes)
             self._on_growth(self.live_bytes)
         return result
 
-    def _track(self, storage: torch.UntypedStorage, args, kwargs) -> None:
+    def _track(self, storage: torch.UntypedStorage, args: tuple) -> None:
         key = storage._cdata
-        if key in self._known or any(
-            isinstance(a, torch.Tensor) and a.untyped_storage()._cdata == key for a in tree_iter((args, kwargs))
-        ):
+        # A few operators (`_unsafe_view`, `_to_copy` to the same dtype) return an argument's storage unannounced.
+        if key in self._known or any(isinstance(a, torch.Tensor) and a.untyped_storage()._cdata == key for a in args):
             return
         size = storage.nbytes()
 
@@ -59,3 +60,8 @@ class LiveTensorBytes(TorchDispatchMode):
 
         self._known[key] = weakref.ref(storage, freed)
         self.live_bytes += size
+
+
+@functools.cache
+def _returns_aliases(func) -> bool:
+    return any(value.alias_info is not None for value in func._schema.returns)

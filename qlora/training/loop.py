@@ -26,7 +26,6 @@ from qlora.training import preflight
 from qlora.training.activations import enable_checkpointing
 from qlora.training.pressure import DevicePressure, parameter_count, stored_bytes
 
-ADAPTER_FOLDER = "adapter"
 _SKIPS_IN_A_ROW = 5
 
 
@@ -131,7 +130,7 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
 
     optimizer.close()
     if outcome != "failed":
-        folder = output / ADAPTER_FOLDER
+        folder = output / events.ADAPTER_FOLDER
         save_adapter(model, folder, base_model=config.model.name)
         yield events.CheckpointSaved(step=step, path=str(folder))
     if outcome == "finished":

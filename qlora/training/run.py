@@ -10,10 +10,6 @@ from qlora.config import RunConfig
 from qlora.errors import InputError
 from qlora.training.loop import train
 
-CONFIG_NAME = "config.yaml"
-#: A file of this name in a run's folder asks the run to stop.
-STOP_NAME = "stop"
-
 
 def run(config: RunConfig) -> Iterator[events.Event]:
     """Train and keep the log.
@@ -29,7 +25,7 @@ def run(config: RunConfig) -> Iterator[events.Event]:
         InputError: as `loop.train`, or the folder cannot be written.
     """
     folder = Path(config.output).expanduser()
-    stop_file = folder / STOP_NAME
+    stop_file = folder / events.STOP_NAME
     writer, step = None, 0
     try:
         for event in train(config, stop_requested=stop_file.exists):
@@ -55,15 +51,15 @@ def run(config: RunConfig) -> Iterator[events.Event]:
 
 def request_stop(folder: Path) -> None:
     """Ask the run in `folder` to end after the step at hand."""
-    (folder / STOP_NAME).touch()
+    (folder / events.STOP_NAME).touch()
 
 
 def _open(folder: Path, config: RunConfig) -> events.EventWriter:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{CONFIG_NAME}"
+        part = folder / f".{events.CONFIG_NAME}"
         part.write_text(configuration.to_yaml(config), encoding="utf-8")
-        os.replace(part, folder / CONFIG_NAME)
+        os.replace(part, folder / events.CONFIG_NAME)
         return events.EventWriter(folder / events.LOG_NAME)
     except OSError as error:
         raise InputError(f"The run cannot be written to {folder}: {error.strerror or error}.") from None

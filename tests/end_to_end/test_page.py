@@ -76,16 +76,16 @@ def test_a_run_learns_survives_a_reload_and_stops(page, server):
     wait_for_steps(page, 2)
     page.reload()
     open_tab(page, "Finetune")
-    wait_for_steps(page, 14)
+    wait_for_steps(page, 10)
     page.locator("#finetune-charts svg").first.wait_for()
     expect(page.locator("#finetune-stop")).to_be_enabled()
     page.locator("#finetune-stop").click()
     expect(page.locator("#finetune-status")).to_contain_text(finetune_text.STATES["stopped"], timeout=120_000)
-    (run,) = server.runs.iterdir() if server.runs.exists() else ()
+    (run,) = (log.parent for log in server.runs.glob("*/events.jsonl"))
     happened = list(events.EventReader(run / events.LOG_NAME).read())
     losses = [e.loss for e in happened if e.kind == "step"]
     assert happened[-1].kind == "run_ended" and happened[-1].outcome == "stopped"
-    assert sum(losses[-4:]) < sum(losses[:4]), losses
+    assert sum(losses[-3:]) < sum(losses[:3]), losses
     assert (run / "adapter" / "adapter_model.safetensors").exists()
     page.locator("#finetune-ask").click()
     answers = page.locator("#finetune-answers .answer-text")
