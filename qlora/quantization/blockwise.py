@@ -71,7 +71,7 @@ def dequantize_blockwise(
     else:
         levels = codebook.index_select(0, packing.unpack(packed, bits, count).int())
     whole = count // block_size * block_size
+    # In place: a second tensor of this size would cost a CPU more in page faults than the products do.
     if whole == count:
-        return (levels.view(-1, block_size) * absmax[:, None]).flatten().to(dtype)
-    scales = absmax.repeat_interleave(block_size)[:count]
-    return (levels * scales).to(dtype)
+        return levels.view(-1, block_size).mul_(absmax[:, None]).flatten().to(dtype)
+    return levels.mul_(absmax.repeat_interleave(block_size)[:count]).to(dtype)
