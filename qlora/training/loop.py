@@ -24,7 +24,7 @@ from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.paging.pager import Move
 from qlora.training import preflight
 from qlora.training.activations import enable_checkpointing
-from qlora.training.pressure import DevicePressure, parameter_count, stored_bytes
+from qlora.training.pressure import DevicePressure, parameter_count
 
 _SKIPS_IN_A_ROW = 5
 
@@ -52,7 +52,7 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
     model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
     preflight.check_model(config, model, tokenizer)
     encoded, notices = preflight.encode_samples(config, samples, tokenizer)
-    base_bytes, parameters = stored_bytes(model), parameter_count(model)
+    parameters = parameter_count(model)
     attach(model, config.adapter, dtype=dtype, seed=config.training.seed)
     if config.training.activation_checkpointing:
         enable_checkpointing(model)
@@ -75,7 +75,7 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
 
     optimizer = _optimizer(config, model, record)
     pressure = DevicePressure(model, optimizer)
-    yield _run_started(config, device, optimizer, base_bytes, parameters, len(encoded))
+    yield _run_started(config, device, optimizer, pressure.fixed_bytes, parameters, len(encoded))
     yield from (events.Notice(message=message) for message in notices)
 
     batches = _batches(encoded, config.training, tokenizer.pad_token_id or 0)
@@ -168,7 +168,7 @@ def _run_started(
     config: RunConfig,
     device: torch.device,
     optimizer: PagedAdamW,
-    base_bytes: int,
+    fixed_bytes: dict[str, int],
     parameters: int,
     samples: int,
 ) -> events.RunStarted:
@@ -189,12 +189,7 @@ def _run_started(
         samples=samples,
         parameters=parameters,
         trainable_parameters=optimizer.flat.numel(),
-        memory_bytes={
-            "base_model": base_bytes,
-            "adapters": optimizer.flat.nbytes,
-            "gradients": optimizer.flat_gradient.nbytes,
-            "optimizer": state_bytes,
-        },
+        memory_bytes={**fixed_bytes, "optimizer": state_bytes},
         pages=len(optimizer.pager.pages),
         page_bytes=optimizer.pager.pages[0].bytes,
         device_budget_bytes=optimizer.pager.budget_bytes,
