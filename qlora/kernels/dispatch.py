@@ -25,7 +25,7 @@ def register() -> None:
 
 def _quantize(weights, thresholds, order, block_size):
     if order.numel() != _LEVELS:
-        return ops.quantize._init_fn(weights, thresholds, order, block_size)
+        return ops.quantize_reference(weights, thresholds, order, block_size)
     from qlora.kernels.quantize import quantize_4bit
 
     return quantize_4bit(weights, thresholds, order, block_size)
@@ -39,7 +39,7 @@ def _quantize_absmax(absmax):
 
 def _dequantize(packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, shape, dtype):
     if codebook.numel() != _LEVELS:
-        return ops.dequantize._init_fn(
+        return ops.dequantize_reference(
             packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, shape, dtype
         )
     from qlora.kernels.dequantize import dequantize_4bit

@@ -1,6 +1,7 @@
 """The operators, each declared once; other backends register against these declarations (`kernels.dispatch`).
 
-The implementation given here is the plain reference and runs on any device. A shape-only ("fake") version makes
+The implementation given here is the plain reference and runs on any device: each is a function of its own (`…_reference`),
+so that a backend which serves only some data types can call it for the others. A shape-only ("fake") version makes
 `torch.compile` and `torch.library.opcheck` work.
 """
 
@@ -11,8 +12,7 @@ import torch
 from qlora.quantization import blockwise, double_quantization, packing
 
 
-@torch.library.custom_op("qlora::quantize", mutates_args=())
-def quantize(
+def quantize_reference(
     weights: torch.Tensor, thresholds: torch.Tensor, order: torch.Tensor, block_size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Blockwise quantization, packed (see `blockwise.quantize_blockwise`).
@@ -33,6 +33,9 @@ def quantize(
         zero = order[torch.bucketize(thresholds.new_zeros(1), thresholds)]
         codes = torch.cat([codes, zero])
     return packing.pack(codes, bits), absmax
+
+
+quantize = torch.library.custom_op("qlora::quantize", quantize_reference, mutates_args=())
 
 
 @quantize.register_fake
@@ -64,8 +67,7 @@ def _(absmax):
     return absmax.new_empty(absmax.shape, dtype=torch.uint8), absmax.new_empty(blocks), absmax.new_empty(())
 
 
-@torch.library.custom_op("qlora::dequantize", mutates_args=())
-def dequantize(
+def dequantize_reference(
     packed: torch.Tensor,
     absmax: torch.Tensor,
     nested_absmax: torch.Tensor | None,
@@ -95,13 +97,15 @@ def dequantize(
     return blockwise.dequantize_blockwise(packed, absmax, codebook, block_size, count, dtype).view(shape)
 
 
+dequantize = torch.library.custom_op("qlora::dequantize", dequantize_reference, mutates_args=())
+
+
 @dequantize.register_fake
 def _(packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, shape, dtype):
     return packed.new_empty(shape, dtype=dtype)
 
 
-@torch.library.custom_op("qlora::quantized_linear", mutates_args=())
-def quantized_linear(
+def quantized_linear_reference(
     x: torch.Tensor,
     packed: torch.Tensor,
     absmax: torch.Tensor,
@@ -135,6 +139,9 @@ def quantized_linear(
         x.dtype,
     )
     return torch.nn.functional.linear(x, weight)
+
+
+quantized_linear = torch.library.custom_op("qlora::quantized_linear", quantized_linear_reference, mutates_args=())
 
 
 @quantized_linear.register_fake
