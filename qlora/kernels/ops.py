@@ -1,6 +1,6 @@
 """The operators, each declared once; other backends register against these declarations (`kernels.dispatch`).
 
-The implementation given here is the plain reference and runs on any device. It has a name of its own (`…_reference`), so
+The implementation given here is the plain reference and runs on any device. It has a name of its own, `…_reference`, so
 that a backend which serves only some data types can call it for the others. A shape-only ("fake") version makes
 `torch.compile` and `torch.library.opcheck` work.
 """
