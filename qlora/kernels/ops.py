@@ -161,3 +161,29 @@ def _backward(ctx, grad):
 
 
 quantized_linear.register_autograd(_backward, setup_context=_save_for_backward)
+
+
+@torch.library.custom_op("qlora::drop", mutates_args=())
+def drop(rows: torch.Tensor, probability: float, seed: torch.Tensor) -> torch.Tensor:
+    """Dropout whose mask follows from the seed alone, so that the backward pass draws it again instead of keeping it.
+
+    Each element is zeroed with the given probability; the others are divided by 1 - probability. The gradient is
+    `drop` of the gradient with the same seed; the caller takes it (`layers.lora_linear`). This is an operator, because
+    a generator cannot be made inside a compiled graph.
+
+    Args:
+        rows: (…), floating.
+        probability: from 0 to below 1.
+        seed: int64 () on the CPU. The mask depends on it, on the shape and on the kind of device.
+
+    Returns:
+        (…), the dtype of `rows`.
+    """
+    generator = torch.Generator(rows.device).manual_seed(seed.item())
+    kept = torch.rand(rows.shape, device=rows.device, generator=generator) >= probability
+    return (rows * kept).mul_(1 / (1 - probability))
+
+
+@drop.register_fake
+def _(rows, probability, seed):
+    return rows.new_empty(rows.shape)

@@ -65,8 +65,10 @@ class LoraLinear(nn.Module):
         if not self.enabled:
             return self.base(x)
         dropout = self.dropout if self.training else 0.0
-        # The seed is drawn from torch's generator, which activation checkpointing restores for the recomputation.
-        seed = int(torch.randint(2**62, (1,))) if dropout else 0
+        # The seed is drawn from torch's generator, which activation checkpointing restores for the recomputation. It
+        # stays a tensor: a number would have to be known while `torch.compile` traces. It stays on the CPU, where
+        # reading it waits for no device.
+        seed = torch.randint(2**62, (), device="cpu") if dropout else None
         if isinstance(self.base, QuantizedLinear):
             stored = (*self.base.quantized_weight.tensors(), self.base.block_size)
         else:
@@ -83,8 +85,8 @@ class _BaseAndAdapter(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, lora_A, lora_B, scaling, dropout, seed, *stored):
-        ctx.save_for_backward(x, lora_A, lora_B, *(t for t in stored if isinstance(t, torch.Tensor)))
-        ctx.scaling, ctx.dropout, ctx.seed = scaling, dropout, seed
+        ctx.save_for_backward(x, lora_A, lora_B, seed, *(t for t in stored if isinstance(t, torch.Tensor)))
+        ctx.scaling, ctx.dropout = scaling, dropout
         ctx.stored = [None if isinstance(t, torch.Tensor) else (t,) for t in stored]
         rows = x.reshape(-1, x.shape[-1])  # (tokens, in)
         if len(stored) == 1:
@@ -92,16 +94,20 @@ class _BaseAndAdapter(torch.autograd.Function):
         else:
             *quantized, block_size = stored
             y = ops.quantized_linear(rows, *quantized, block_size, lora_B.shape[0])
-        hidden = _dropped(rows, dropout, seed) @ lora_A.to(x.dtype).T  # (tokens, r)
+        if dropout:
+            rows = ops.drop(rows, dropout, seed)
+        hidden = rows @ lora_A.to(x.dtype).T  # (tokens, r)
         y = torch.addmm(y, hidden, lora_B.to(x.dtype).T, alpha=scaling)  # (tokens, out)
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], lora_B.shape[0])
 
     @staticmethod
     def backward(ctx, grad):
-        x, lora_A, lora_B, *tensors = ctx.saved_tensors
+        x, lora_A, lora_B, seed, *tensors = ctx.saved_tensors
         remaining = iter(tensors)
         stored = [next(remaining) if other is None else other[0] for other in ctx.stored]
-        rows = _dropped(x.reshape(-1, x.shape[-1]), ctx.dropout, ctx.seed)  # (tokens, in)
+        rows = x.reshape(-1, x.shape[-1])  # (tokens, in)
+        if ctx.dropout:
+            rows = ops.drop(rows, ctx.dropout, seed)
         grad = grad.reshape(-1, grad.shape[-1])  # (tokens, out)
         grad_hidden = ctx.scaling * (grad @ lora_B.to(grad.dtype))  # (tokens, r)
         grad_A = grad_B = grad_x = None
@@ -115,15 +121,8 @@ class _BaseAndAdapter(torch.autograd.Function):
             else:
                 *quantized, block_size = stored
                 weight = ops.dequantize(*quantized, block_size, (grad.shape[-1], x.shape[-1]), grad.dtype)
-            grad_x = _dropped(grad_hidden @ lora_A.to(grad.dtype), ctx.dropout, ctx.seed)
+            grad_x = grad_hidden @ lora_A.to(grad.dtype)  # (tokens, in)
+            if ctx.dropout:
+                grad_x = ops.drop(grad_x, ctx.dropout, seed)
             grad_x = grad_x.addmm_(grad, weight).view(x.shape)
         return (grad_x, grad_A, grad_B, *[None] * (3 + len(ctx.stored)))
-
-
-def _dropped(rows: torch.Tensor, probability: float, seed: int) -> torch.Tensor:
-    """rows (tokens, in) with elements dropped by a mask that depends on `seed` and the shape alone, rescaled."""
-    if not probability:
-        return rows
-    generator = torch.Generator(rows.device).manual_seed(seed)
-    kept = torch.rand(rows.shape, device=rows.device, generator=generator) >= probability
-    return rows * kept * (1 / (1 - probability))
