@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -78,6 +79,35 @@ def demo_model() -> Path:
     from qlora.models.demo import demo_model_dir
 
     return demo_model_dir()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(demo_model, tmp_path_factory) -> Path:
+    """Folder of a random LLaMA of two thin layers with the demo model's tokenizer: a run of it takes seconds."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    for file in demo_model.iterdir():
+        if file.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges")):
+            shutil.copy(file, folder)
+    demo = LlamaConfig.from_pretrained(demo_model)
+    shape = LlamaConfig(
+        vocab_size=demo.vocab_size,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=demo.bos_token_id,
+        eos_token_id=demo.eos_token_id,
+        pad_token_id=demo.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
-"""A model small enough to be finetuned in seconds, and one finished run of it."""
+"""One finished run of the tiny model."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,35 +12,6 @@ from qlora import config as configuration
 from qlora import events
 
 PROMPT = "What is NF4?"
-
-
-@pytest.fixture(scope="session")
-def tiny_model(demo_model, tmp_path_factory) -> Path:
-    """Folder of a LLaMA of two thin layers with random weights, and the demo model's tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("tiny-model")
-    for file in demo_model.iterdir():
-        if file.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges")):
-            shutil.copy(file, folder)
-    demo = LlamaConfig.from_pretrained(demo_model)
-    shape = LlamaConfig(
-        vocab_size=demo.vocab_size,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        bos_token_id=demo.bos_token_id,
-        eos_token_id=demo.eos_token_id,
-        pad_token_id=demo.pad_token_id,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(shape).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

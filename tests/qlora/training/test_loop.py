@@ -16,23 +16,6 @@ from qlora.training import loop
 from qlora.training.run import request_stop, run
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory, demo_model):
-    """A random LLaMA of two layers with the demo model's tokenizer, as a checkpoint folder."""
-    import transformers
-
-    folder = tmp_path_factory.mktemp("tiny")
-    torch.manual_seed(0)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(demo_model)
-    config = transformers.LlamaConfig(
-        hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        vocab_size=len(tokenizer), max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=2,
-    )  # fmt: skip
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def settings(tiny_model, tmp_path):
     return configuration.from_mapping(
