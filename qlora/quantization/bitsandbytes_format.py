@@ -9,6 +9,9 @@ For a weight ``layer.weight``:
     layer.weight.quant_state.bitsandbytes__nf4          uint8, the characters of a JSON object: quant_type, blocksize,
                                                         dtype, shape, and when nested nested_blocksize, nested_dtype,
                                                         nested_offset
+
+Data types that bitsandbytes lacks are written in the same way, under ``quant_state.qlora__<quant_type>``, so that
+another program refuses them instead of decoding them with the wrong levels.
 """
 
 import json
@@ -16,15 +19,21 @@ from collections.abc import Mapping
 
 import torch
 
-from qlora.quantization.codebook import codebook
+from qlora.quantization.codebook import CODEBOOKS, bits_of, codebook
 from qlora.quantization.double_quantization import ABSMAX_BLOCK_SIZE
 from qlora.quantization.packing import packed_bytes
 from qlora.quantization.weight import BLOCK_SIZES, QuantizedWeight
 
 #: Our name -> bitsandbytes' name, for the data types that it has.
-_THEIR_NAMES = {"nf4": "nf4", "fp4-e2m1": "fp4"}
-_OUR_NAMES = {theirs: ours for ours, theirs in _THEIR_NAMES.items()}
-_STATE = "quant_state.bitsandbytes__"
+BITSANDBYTES_TYPES = {"nf4": "nf4", "fp4-e2m1": "fp4"}
+#: What is stored beside the codes, without the description.
+CONSTANTS = ("absmax", "quant_map", "nested_absmax", "nested_quant_map")
+#: Start of the description's key -> (name in it -> our name of the data type).
+DESCRIPTIONS = {
+    "quant_state.bitsandbytes__": {theirs: ours for ours, theirs in BITSANDBYTES_TYPES.items()},
+    "quant_state.qlora__": {name: name for name in CODEBOOKS if name not in BITSANDBYTES_TYPES},
+}
+_BITSANDBYTES, _OURS = DESCRIPTIONS
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -38,11 +47,24 @@ def to_bitsandbytes(weight: QuantizedWeight, name: str) -> dict[str, torch.Tenso
     Raises:
         ValueError: bitsandbytes has no such data type.
     """
-    if weight.quant_type not in _THEIR_NAMES:
-        known = ", ".join(_THEIR_NAMES)
+    if weight.quant_type not in BITSANDBYTES_TYPES:
+        known = ", ".join(BITSANDBYTES_TYPES)
         raise ValueError(f"{name}: bitsandbytes' files hold {known}; {weight.quant_type} cannot be written as one")
+    return to_checkpoint(weight, name)
+
+
+def to_checkpoint(weight: QuantizedWeight, name: str) -> dict[str, torch.Tensor]:
+    """The tensors of `weight`: in bitsandbytes' format where it has the data type, else in the like format of ours.
+
+    The codes and absmax are `weight`'s own memory, not copies.
+
+    Args:
+        weight: of any data type.
+        name: key of the weight.
+    """
+    start = _BITSANDBYTES if weight.quant_type in BITSANDBYTES_TYPES else _OURS
     description = {
-        "quant_type": _THEIR_NAMES[weight.quant_type],
+        "quant_type": BITSANDBYTES_TYPES.get(weight.quant_type, weight.quant_type),
         "blocksize": weight.block_size,
         "dtype": str(weight.dtype).removeprefix("torch."),
         "shape": tuple(weight.shape),
@@ -61,7 +83,7 @@ def to_bitsandbytes(weight: QuantizedWeight, name: str) -> dict[str, torch.Tenso
         state[f"{name}.nested_absmax"] = weight.nested_absmax
         state[f"{name}.nested_quant_map"] = weight.nested_codebook.clone()
     text = json.dumps(description).encode()
-    key = f"{name}.{_STATE}{description['quant_type']}"
+    key = f"{name}.{start}{description['quant_type']}"
     state[key] = torch.frombuffer(bytearray(text), dtype=torch.uint8).clone()
     return state
 
@@ -76,38 +98,51 @@ def from_bitsandbytes(state: Mapping[str, torch.Tensor], name: str) -> Quantized
     Raises:
         ValueError: a tensor is missing, of the wrong length or dtype, or the data type is unknown; the tensor is named.
     """
-    found = [key for key in state if key.startswith(f"{name}.{_STATE}")]
+    return _read(state, name, (_BITSANDBYTES,))
+
+
+def from_checkpoint(state: Mapping[str, torch.Tensor], name: str) -> QuantizedWeight:
+    """Undo `to_checkpoint`: bitsandbytes' format or ours.
+
+    Raises:
+        ValueError: as `from_bitsandbytes`.
+    """
+    return _read(state, name, tuple(DESCRIPTIONS))
+
+
+def _read(state: Mapping[str, torch.Tensor], name: str, starts: tuple[str, ...]) -> QuantizedWeight:
+    found = [(key, start) for key in state for start in starts if key.startswith(f"{name}.{start}")]
     if name not in state or len(found) != 1:
         raise ValueError(
-            f"{name}: expected its codes and one {name}.{_STATE}… (bitsandbytes' 4-bit format), "
+            f"{name}: expected its codes and one {name}.{_BITSANDBYTES}… (bitsandbytes' 4-bit format), "
             f"got {[key for key in state if key.startswith(name)] or 'neither'}"
         )
-    description = _description(state[found[0]], found[0])
-    quant_type = _OUR_NAMES.get(description["quant_type"])
+    key, start = found[0]
+    description = _description(state[key], key)
+    names = DESCRIPTIONS[start]
+    quant_type = names.get(str(description["quant_type"]))
     if quant_type is None:
-        raise ValueError(
-            f"{found[0]}: quant_type must be one of {', '.join(_OUR_NAMES)}, got {description['quant_type']!r}"
-        )
+        raise ValueError(f"{key}: quant_type must be one of {', '.join(names)}, got {description['quant_type']!r}")
     block_size, shape = description["blocksize"], torch.Size(description["shape"])
     if block_size not in BLOCK_SIZES:
-        raise ValueError(f"{found[0]}: blocksize must be a power of two from 32 to 4096, got {block_size!r}")
-    dtype = _DTYPES.get(description["dtype"])
+        raise ValueError(f"{key}: blocksize must be a power of two from 32 to 4096, got {block_size!r}")
+    dtype = _DTYPES.get(str(description["dtype"]))
     if dtype is None:
-        raise ValueError(f"{found[0]}: dtype must be one of {', '.join(_DTYPES)}, got {description['dtype']!r}")
-    # A packed tensor may be stored as another dtype of the same bytes ("quant_storage").
+        raise ValueError(f"{key}: dtype must be one of {', '.join(_DTYPES)}, got {description['dtype']!r}")
+    bits = bits_of(quant_type)
     codes = state[name].contiguous().view(torch.uint8).flatten()
-    _check(name, "codes", codes, torch.uint8, packed_bytes(shape.numel(), 4))
+    _check(name, "codes", codes, torch.uint8, packed_bytes(shape.numel(), bits))
     blocks = -(-shape.numel() // block_size)
     nested = "nested_offset" in description
     absmax = _tensor(state, f"{name}.absmax", torch.uint8 if nested else torch.float32, blocks)
-    levels = _tensor(state, f"{name}.quant_map", torch.float32, 16)
+    levels = _tensor(state, f"{name}.quant_map", torch.float32, 2**bits)
     if not torch.equal(levels.cpu(), codebook(quant_type)):
         raise ValueError(f"{name}.quant_map: expected the levels of {quant_type}, got {levels.tolist()}")
     nested_absmax = offset = nested_codebook = None
     if nested:
         if description.get("nested_blocksize") != ABSMAX_BLOCK_SIZE:
             got = description.get("nested_blocksize")
-            raise ValueError(f"{found[0]}: nested_blocksize must be {ABSMAX_BLOCK_SIZE}, got {got!r}")
+            raise ValueError(f"{key}: nested_blocksize must be {ABSMAX_BLOCK_SIZE}, got {got!r}")
         groups = -(-blocks // ABSMAX_BLOCK_SIZE)
         nested_absmax = _tensor(state, f"{name}.nested_absmax", torch.float32, groups)
         nested_codebook = _tensor(state, f"{name}.nested_quant_map", torch.float32, 256)
@@ -130,12 +165,17 @@ def _description(tensor: torch.Tensor, key: str) -> dict:
     try:
         fields = json.loads(bytes(tensor.flatten().tolist()).decode())
         missing = {"quant_type", "blocksize", "dtype", "shape"} - fields.keys()
-    except (ValueError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{key}: expected the characters of a JSON object ({error})") from None
     if missing:
         raise ValueError(
             f"{key}: expected quant_type, blocksize, dtype and shape; {', '.join(sorted(missing))} missing"
         )
+    shape, offset = fields["shape"], fields.get("nested_offset", 0.0)
+    if not isinstance(shape, list) or not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError(f"{key}: shape must be a list of sizes, got {shape!r}")
+    if not isinstance(offset, int | float):
+        raise ValueError(f"{key}: nested_offset must be a number, got {offset!r}")
     return fields
 
 

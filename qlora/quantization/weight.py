@@ -1,5 +1,6 @@
 """A quantized weight: packed codes and their constants, and the public `quantize`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from qlora.quantization import double_quantization, packing
 
 #: Weights that may share one absmax. 64 is the paper's choice (section 3).
 BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+# Weights the reference quantizes at a time. Its scratch memory is some 14 bytes a weight, so without slices a tensor
+# would take seven times its own size while it is quantized. A multiple of every block size, and of 8 codes.
+_SLICE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def quantize(
         raise ValueError(f"{name}: expected float32, float16 or bfloat16, got {weights.dtype}")
     device = weights.device
     thresholds, order = codebooks.decision_thresholds(quant_type)
-    codes, absmax = ops.quantize(weights.detach().contiguous(), thresholds, order, block_size)
+    codes, absmax = _quantize_in_slices(weights.detach(), thresholds, order, block_size)
     if not torch.isfinite(absmax).all():  # NaN and infinity reach their block's absmax
         bad = (~torch.isfinite(weights)).sum().item()
         raise ValueError(f"{name}: expected finite numbers, got {bad} NaN or infinite of {weights.numel()}")
@@ -138,6 +143,33 @@ def quantize(
         shape=weights.shape,
         dtype=weights.dtype,
     )
+
+
+def _quantize_in_slices(
+    weights: torch.Tensor, thresholds: torch.Tensor, order: torch.Tensor, block_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`ops.quantize`, a few whole blocks at a time where all at once would need much memory beside the result.
+
+    That is on the CPU, whose reference keeps intermediate values, and for a transposed tensor, whose contiguous copy
+    would be as large as itself. The kernels need no slices.
+    """
+    if weights.is_contiguous() and weights.device.type != "cpu":
+        return ops.quantize(weights, thresholds, order, block_size)
+    rows = weights.flatten() if weights.is_contiguous() else weights
+    count, bits = weights.numel(), order.numel().bit_length() - 1
+    row = count // max(1, rows.shape[0])
+    together = math.lcm(block_size, 8) // math.gcd(math.lcm(block_size, 8), max(1, row))  # rows that fill whole blocks
+    step = max(1, _SLICE // max(1, row * together)) * together
+    if step >= rows.shape[0]:
+        return ops.quantize(rows.contiguous(), thresholds, order, block_size)
+    codes = torch.empty(packing.packed_bytes(count, bits), dtype=torch.uint8, device=weights.device)
+    absmax = torch.empty(-(-count // block_size), dtype=torch.float32, device=weights.device)
+    for start in range(0, rows.shape[0], step):
+        part, part_absmax = ops.quantize(rows[start : start + step].contiguous(), thresholds, order, block_size)
+        first_byte, first_block = start * row * bits // 8, start * row // block_size
+        codes[first_byte : first_byte + part.numel()] = part
+        absmax[first_block : first_block + part_absmax.numel()] = part_absmax
+    return codes, absmax
 
 
 dispatch.register()

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load, save
 
 import qlora
+from qlora.quantization.bitsandbytes_format import from_checkpoint, to_checkpoint
 
 NAME = "layer.weight"
 
@@ -123,3 +124,27 @@ def test_a_damaged_description_is_named():
 def test_a_data_type_that_bitsandbytes_lacks_is_not_written():
     with pytest.raises(ValueError, match="int4 cannot be written"):
         qlora.quantize(weights(), "int4").to_bitsandbytes(NAME)
+
+
+@pytest.mark.parametrize("double_quantization", [False, True])
+@pytest.mark.parametrize("quant_type", ["int4", "fp4-e3m0", "nf3", "nf5", "nf8"])
+def test_our_own_data_types_come_back_from_a_file(quant_type, double_quantization):
+    quantized = qlora.quantize(weights(), quant_type, double_quantization=double_quantization)
+    state = load(save(to_checkpoint(quantized, NAME)))
+    assert f"{NAME}.quant_state.qlora__{quant_type}" in state
+    again = from_checkpoint(state, NAME)
+    assert torch.equal(again.dequantize(), quantized.dequantize()) and again.nbytes == quantized.nbytes
+    with pytest.raises(ValueError, match=r"bitsandbytes' 4-bit format"):
+        qlora.QuantizedWeight.from_bitsandbytes(state, NAME)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": "70x96"}, "shape must be a list of sizes"),
+        ({"nested_offset": None}, "nested_offset must be a number"),
+    ],
+)
+def test_a_description_of_the_wrong_kind_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        qlora.QuantizedWeight.from_bitsandbytes(_described(**change), NAME)

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import qlora
-from qlora.quantization.codebook import CODEBOOKS, bits_of
+from qlora.kernels import ops
+from qlora.quantization import weight
+from qlora.quantization.codebook import CODEBOOKS, bits_of, decision_thresholds
 from qlora.quantization.double_quantization import quantize_absmax
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -115,6 +117,18 @@ def test_an_outlier_spoils_its_block_alone():
 def test_a_non_contiguous_weight_is_read_in_its_logical_order():
     weights = torch.randn(70, 130)
     assert torch.equal(qlora.quantize(weights.T).codes, qlora.quantize(weights.T.contiguous()).codes)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("shape", [(1, 530_003), (777, 1000), (530_003,)])
+@pytest.mark.parametrize(("quant_type", "block_size"), [("nf4", 64), ("nf3", 32), ("nf5", 4096)])
+def test_a_large_tensor_quantized_in_slices_is_the_tensor_quantized_at_once(shape, quant_type, block_size, transposed):
+    weights = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    weights = weights.mT if transposed and weights.ndim == 2 else weights
+    assert weights.numel() > 2 * weight._SLICE, "else there is one slice"
+    codes, absmax = ops.quantize(weights.contiguous(), *decision_thresholds(quant_type), block_size)
+    quantized = qlora.quantize(weights, quant_type, block_size=block_size, double_quantization=False)
+    assert torch.equal(quantized.codes, codes) and torch.equal(quantized.absmax, absmax)
 
 
 @pytest.mark.parametrize(
