@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import math
 
 import torch
 
@@ -44,5 +45,6 @@ def _dequantize(packed, absmax, nested_absmax, offset, nested_codebook, codebook
         )
     from qlora.kernels.dequantize import dequantize_4bit
 
+    ops.check_stored(packed, absmax, codebook, block_size, math.prod(shape), dtype)
     out = packed.new_empty(shape, dtype=dtype)
     return dequantize_4bit(packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out)

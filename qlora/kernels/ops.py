@@ -5,11 +5,65 @@ that a backend which serves only some data types can call it for the others. A s
 `torch.compile` and `torch.library.opcheck` work.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from qlora.quantization import blockwise, double_quantization, packing
+
+
+def check_stored(
+    packed: torch.Tensor,
+    absmax: torch.Tensor,
+    codebook: torch.Tensor,
+    block_size: int,
+    count: int,
+    dtype: torch.dtype,
+) -> None:
+    """Refuse codes or constants that do not belong to `count` weights: a kernel would read past their end, or decode
+    another matrix. Every implementation of `dequantize` begins with it.
+
+    Args:
+        packed, absmax, codebook, block_size: as in `dequantize`.
+        count: weights to decode.
+        dtype: to decode to.
+
+    Raises:
+        ValueError: a tensor of another length, or a dtype that is not floating.
+    """
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype: expected a floating one to decode to, got {dtype}")
+    bits = codebook.numel().bit_length() - 1
+    stored, blocks = packing.packed_bytes(count, bits), -(-count // block_size)
+    if packed.numel() != stored:
+        raise ValueError(f"packed: expected {stored} bytes for {count} weights of {bits} bits, got {packed.numel()}")
+    if absmax.numel() != blocks:
+        raise ValueError(f"absmax: expected {blocks} blocks of {block_size} weights, got {absmax.numel()}")
+
+
+def check_linear(
+    x: torch.Tensor,
+    packed: torch.Tensor,
+    absmax: torch.Tensor,
+    codebook: torch.Tensor,
+    block_size: int,
+    out_features: int,
+) -> None:
+    """Refuse an input that the stored matrix cannot be multiplied by. Every implementation of `quantized_linear` begins
+    with it.
+
+    Args:
+        x, packed, absmax, codebook, block_size, out_features: as in `quantized_linear`.
+
+    Raises:
+        ValueError: x has no dimension, is not floating or lies on another device, or as `check_stored`.
+    """
+    if not x.dim() or not x.is_floating_point():
+        raise ValueError(f"x: expected floating numbers (…, in_features), got {x.dtype} {tuple(x.shape)}")
+    if x.device != packed.device:
+        raise ValueError(f"x: expected it on the weight's device {packed.device}, got {x.device}")
+    check_stored(packed, absmax, codebook, block_size, out_features * x.shape[-1], x.dtype)
 
 
 def quantize_reference(
@@ -88,13 +142,14 @@ def dequantize_reference(
         block_size: weights that share one absmax.
         shape: of the result.
         dtype: of the result.
+
+    Raises:
+        ValueError: as `check_stored`.
     """
+    check_stored(packed, absmax, codebook, block_size, math.prod(shape), dtype)
     if nested_absmax is not None:
         absmax = double_quantization.dequantize_absmax(absmax, nested_absmax, offset, nested_codebook)
-    count = 1
-    for size in shape:
-        count *= size
-    return blockwise.dequantize_blockwise(packed, absmax, codebook, block_size, count, dtype).view(shape)
+    return blockwise.dequantize_blockwise(packed, absmax, codebook, block_size, math.prod(shape), dtype).view(shape)
 
 
 dequantize = torch.library.custom_op("qlora::dequantize", dequantize_reference, mutates_args=())
@@ -102,6 +157,7 @@ dequantize = torch.library.custom_op("qlora::dequantize", dequantize_reference, 
 
 @dequantize.register_fake
 def _(packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, shape, dtype):
+    check_stored(packed, absmax, codebook, block_size, math.prod(shape), dtype)
     return packed.new_empty(shape, dtype=dtype)
 
 
@@ -126,7 +182,11 @@ def quantized_linear_reference(
 
     Returns:
         (…, out_features), x's dtype.
+
+    Raises:
+        ValueError: as `check_linear`.
     """
+    check_linear(x, packed, absmax, codebook, block_size, out_features)
     weight = dequantize(
         packed,
         absmax,
@@ -146,6 +206,7 @@ quantized_linear = torch.library.custom_op("qlora::quantized_linear", quantized_
 
 @quantized_linear.register_fake
 def _(x, packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out_features):
+    check_linear(x, packed, absmax, codebook, block_size, out_features)
     return x.new_empty((*x.shape[:-1], out_features))
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from qlora.kernels import ops
-from qlora.layers.quantized_linear import QuantizedLinear
+from qlora.layers.quantized_linear import QuantizedLinear, check_input
 
 
 class LoraLinear(nn.Module):
@@ -23,6 +23,9 @@ class LoraLinear(nn.Module):
         dropout: probability of dropping an element of the adapter's input while training.
         dtype: of lora_A and lora_B.
         generator: for lora_A's initial values (Kaiming uniform with a = √5, as PEFT draws them).
+
+    Raises:
+        ValueError: `base` is of another kind, r is below 1, or dropout is outside [0, 1).
     """
 
     def __init__(
@@ -36,6 +39,12 @@ class LoraLinear(nn.Module):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
+        if not isinstance(base, nn.Linear | QuantizedLinear):
+            raise ValueError(f"base: expected a torch.nn.Linear or QuantizedLinear, got {type(base).__name__}")
+        if r < 1:
+            raise ValueError(f"r: expected a rank of at least 1, got {r}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: expected a probability from 0 to below 1, got {dropout}")
         self.base = base.requires_grad_(False)
         self.r, self.alpha, self.scaling, self.dropout = r, alpha, alpha / r, dropout
         self.enabled = True
@@ -61,7 +70,12 @@ class LoraLinear(nn.Module):
         return self.base.weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (…, in) -> (…, out), in x's dtype."""
+        """x (…, in) -> (…, out), in x's dtype.
+
+        Raises:
+            ValueError: as `check_input`.
+        """
+        check_input(x, self)
         if not self.enabled:
             return self.base(x)
         dropout = self.dropout if self.training else 0.0

@@ -6,7 +6,7 @@ from torch import nn
 from qlora.kernels import ops
 from qlora.quantization import packing
 from qlora.quantization.codebook import bits_of
-from qlora.quantization.weight import QuantizedWeight, quantize
+from qlora.quantization.weight import QuantizedWeight, check_format, quantize
 
 _CONSTANTS = ("absmax", "nested_absmax", "offset", "nested_codebook", "codebook")
 
@@ -21,6 +21,9 @@ class QuantizedLinear(nn.Module):
         in_features, out_features, bias: as in `nn.Linear`.
         quant_type, block_size, double_quantization: as in `qlora.quantize`.
         device, dtype: of the bias, and of the codes' storage.
+
+    Raises:
+        ValueError: unknown data type or block size.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class QuantizedLinear(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
+        check_format(quant_type, block_size, "weight")
         self.in_features = in_features
         self.out_features = out_features
         self.quant_type = quant_type
@@ -61,8 +65,10 @@ class QuantizedLinear(nn.Module):
         """Quantize an `nn.Linear`; its bias is shared, not copied.
 
         Raises:
-            ValueError: as `qlora.quantize` does; `name` is what the message calls the weight.
+            ValueError: not an `nn.Linear`, or as `qlora.quantize` does; `name` is what the message calls the weight.
         """
+        if not isinstance(linear, nn.Linear):
+            raise ValueError(f"{name}: expected a torch.nn.Linear to quantize, got {type(linear).__name__}")
         module = cls(
             linear.in_features,
             linear.out_features,
@@ -80,7 +86,15 @@ class QuantizedLinear(nn.Module):
 
     @property
     def quantized_weight(self) -> QuantizedWeight:
-        """The weight with its constants, as a view of this module's tensors."""
+        """The weight with its constants, as a view of this module's tensors.
+
+        Raises:
+            ValueError: when read before a weight was set or loaded, and when set to a weight of another shape.
+        """
+        if self.absmax is None:
+            raise ValueError(
+                f"QuantizedLinear({self.in_features}, {self.out_features}) holds no weight yet: set `quantized_weight`"
+            )
         return QuantizedWeight(
             codes=self.weight,
             **{name: getattr(self, name) for name in _CONSTANTS},
@@ -102,7 +116,12 @@ class QuantizedLinear(nn.Module):
             setattr(self, name, getattr(value, name))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (…, in_features) -> (…, out_features), in x's dtype."""
+        """x (…, in_features) -> (…, out_features), in x's dtype.
+
+        Raises:
+            ValueError: as `check_input`.
+        """
+        check_input(x, self)
         y = ops.quantized_linear(x, *self.quantized_weight.tensors(), self.block_size, self.out_features)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
@@ -112,3 +131,19 @@ class QuantizedLinear(nn.Module):
             f"quant_type={self.quant_type}, block_size={self.block_size}, "
             f"double_quantization={self.double_quantization}"
         )
+
+
+def check_input(x: torch.Tensor, layer: nn.Module) -> None:
+    """Refuse what a linear layer cannot be applied to, in the same words for every kind of layer.
+
+    Args:
+        x: should be (…, layer.in_features), floating, on the device of `layer.weight`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not x.dim() or x.shape[-1] != layer.in_features or not x.is_floating_point():
+        expected = f"floating numbers (…, {layer.in_features})"
+        raise ValueError(f"x: expected {expected}, got {x.dtype} {tuple(x.shape)}")
+    if x.device != layer.weight.device:
+        raise ValueError(f"x: expected it on the weight's device {layer.weight.device}, got {x.device}")

@@ -113,12 +113,15 @@ def quantize(
         A `QuantizedWeight` on the device of `weights`.
 
     Raises:
-        ValueError: unknown data type or block size; not a 16- or 32-bit float; NaN or infinity in `weights`.
+        ValueError: unknown data type or block size; not a dense tensor of 16- or 32-bit floats that are at hand; NaN or
+            infinity in `weights`.
     """
-    if quant_type not in codebooks.CODEBOOKS:
-        raise ValueError(f"{name}: quant_type must be one of {', '.join(codebooks.CODEBOOKS)}, got {quant_type!r}")
-    if block_size not in BLOCK_SIZES:
-        raise ValueError(f"{name}: block_size must be a power of two from 32 to 4096, got {block_size!r}")
+    check_format(quant_type, block_size, name)
+    if not isinstance(weights, torch.Tensor):
+        raise ValueError(f"{name}: expected a tensor, got {type(weights).__name__}")
+    if weights.layout != torch.strided or weights.is_meta:
+        got = "a tensor without values, on the meta device" if weights.is_meta else weights.layout
+        raise ValueError(f"{name}: expected a dense tensor, got {got}")
     if weights.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"{name}: expected float32, float16 or bfloat16, got {weights.dtype}")
     device = weights.device
@@ -143,6 +146,22 @@ def quantize(
         shape=weights.shape,
         dtype=weights.dtype,
     )
+
+
+def check_format(quant_type: str, block_size: int, name: str) -> None:
+    """Refuse a data type or block size that does not exist.
+
+    Args:
+        quant_type, block_size: as in `quantize`.
+        name: what to call the tensor in the error.
+
+    Raises:
+        ValueError: there is no such data type or block size.
+    """
+    if quant_type not in codebooks.CODEBOOKS:
+        raise ValueError(f"{name}: quant_type must be one of {', '.join(codebooks.CODEBOOKS)}, got {quant_type!r}")
+    if not isinstance(block_size, int) or block_size not in BLOCK_SIZES:
+        raise ValueError(f"{name}: block_size must be a power of two from 32 to 4096, got {block_size!r}")
 
 
 def _quantize_in_slices(

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import qlora
+from qlora.kernels import ops
 from qlora.quantization.codebook import decision_thresholds
 
 
@@ -29,5 +30,44 @@ def test_gradient_of_quantized_linear_is_the_decoded_weights():
 def test_linear_equals_the_product_with_the_decoded_weight():
     weight = quantized((33, 130), block_size=32)
     x = torch.randn(4, 130)
-    y = torch.ops.qlora.quantized_linear(x, *weight.tensors(), 32, 33)
+    y = ops.quantized_linear(x, *weight.tensors(), 32, 33)
     torch.testing.assert_close(y, x @ weight.dequantize().T)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.randn(5, 30), r"packed: expected 105 bytes for 210 weights of 4 bits, got 112"),
+        (torch.randn(5, 34), r"packed: expected 119 bytes for 238 weights of 4 bits, got 112"),
+        (torch.ones(5, 32, dtype=torch.int64), r"x: expected floating numbers .* got torch.int64 \(5, 32\)"),
+        (torch.tensor(1.0), r"x: expected floating numbers \(…, in_features\), got torch.float32 \(\)"),
+        (torch.randn(5, 32, device="meta"), r"x: expected it on the weight's device cpu, got meta"),
+    ],
+    ids=["narrow", "wide", "integers", "no dimension", "other device"],
+)
+def test_an_input_that_does_not_fit_is_named(x, message):
+    weight = quantized((7, 32))
+    with pytest.raises(ValueError, match=message):
+        ops.quantized_linear(x, *weight.tensors(), 64, 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shape": (7, 31)}, "packed: expected 109 bytes for 217 weights of 4 bits, got 112"),
+        ({"absmax": torch.zeros(3)}, "absmax: expected 4 blocks of 64 weights, got 3"),
+        ({"block_size": 128}, "absmax: expected 2 blocks of 128 weights, got 4"),
+        ({"dtype": torch.int8}, "dtype: expected a floating one to decode to, got torch.int8"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_codes_that_do_not_belong_to_the_shape_are_named(device, changes, message):
+    weight = quantized((7, 32), double_quantization=False)
+    packed, absmax, *_, codebook = weight.tensors()
+    given = {"packed": packed, "absmax": absmax, "codebook": codebook, "block_size": 64} | changes
+    shape, dtype, block_size = given.pop("shape", (7, 32)), given.pop("dtype", torch.float32), given.pop("block_size")
+    tensors = {name: tensor.to(device) for name, tensor in given.items()}
+    nested = dict.fromkeys(("nested_absmax", "offset", "nested_codebook"))
+    with pytest.raises(ValueError, match=message):
+        ops.dequantize(**tensors, **nested, block_size=block_size, shape=shape, dtype=dtype)

@@ -91,3 +91,99 @@ def test_a_weight_of_another_shape_is_refused():
     layer = qlora.QuantizedLinear(8, 4)
     with pytest.raises(ValueError, match=r"expected a weight of shape \(4, 8\), got \(8, 4\)"):
         layer.quantized_weight = qlora.quantize(torch.randn(8, 4))
+
+
+LAYERS = {
+    "quantized": lambda: qlora.QuantizedLinear.from_linear(nn.Linear(32, 8)),
+    "adapted": lambda: qlora.LoraLinear(qlora.QuantizedLinear.from_linear(nn.Linear(32, 8)), 2, 4.0),
+    "adapted in 16 bit": lambda: qlora.LoraLinear(nn.Linear(32, 8), 2, 4.0),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.randn(5, 31), r"x: expected floating numbers \(…, 32\), got torch.float32 \(5, 31\)"),
+        (torch.randn(32, 5), r"\(…, 32\), got torch.float32 \(32, 5\)"),
+        (torch.ones(5, 32, dtype=torch.int32), r"\(…, 32\), got torch.int32 \(5, 32\)"),
+        (torch.tensor(1.0), r"\(…, 32\), got torch.float32 \(\)"),
+        (torch.randn(5, 32, device="meta"), r"x: expected it on the weight's device cpu, got meta"),
+    ],
+    ids=["narrow", "transposed", "integers", "no dimension", "other device"],
+)
+def test_an_input_that_does_not_fit_is_named(kind, x, message):
+    with pytest.raises(ValueError, match=message):
+        LAYERS[kind]()(x)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("rows", [(), (0,), (2, 0), (1,), (3, 2)], ids=str)
+def test_any_number_of_rows_goes_forward_and_back(kind, rows):
+    layer = LAYERS[kind]()
+    x = torch.randn(*rows, 32, requires_grad=True)
+    y = layer(x)
+    assert y.shape == (*rows, 8)
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize(("in_features", "out_features"), [(64, 0), (0, 64), (0, 0)])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_weight_without_elements_goes_forward_and_back(in_features, out_features):
+    linear = nn.Linear(in_features, out_features)
+    layer = qlora.QuantizedLinear.from_linear(linear)
+    x = torch.randn(3, in_features, requires_grad=True)
+    y = layer(x)
+    assert torch.equal(y, linear(x))
+    y.sum().backward()
+    assert torch.equal(x.grad, torch.zeros(3, in_features))
+
+
+def test_a_strided_input_is_read_in_its_logical_order():
+    x = torch.randn(32, 5)
+    for make in LAYERS.values():
+        layer = make()
+        torch.testing.assert_close(layer(x.T), layer(x.T.contiguous()))
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Embedding(4, 4), "mlp.up: expected a torch.nn.Linear to quantize, got Embedding"),
+        (nn.Conv1d(4, 4, 1), "mlp.up: expected a torch.nn.Linear to quantize, got Conv1d"),
+        (torch.randn(4, 4), "mlp.up: expected a torch.nn.Linear to quantize, got Tensor"),
+        (qlora.QuantizedLinear(4, 4), "mlp.up: expected a torch.nn.Linear to quantize, got QuantizedLinear"),
+        (nn.Linear(4, 4).double(), "mlp.up: expected float32, float16 or bfloat16, got torch.float64"),
+        (nn.Linear(4, 4, device="meta"), "mlp.up: expected a dense tensor, got .* on the meta device"),
+    ],
+    ids=["embedding", "convolution", "tensor", "quantized", "float64", "meta"],
+)
+def test_what_cannot_be_quantized_is_named(module, message):
+    with pytest.raises(ValueError, match=message):
+        qlora.QuantizedLinear.from_linear(module, name="mlp.up")
+
+
+def test_a_layer_without_its_weight_says_so():
+    with pytest.raises(ValueError, match=r"QuantizedLinear\(8, 4\) holds no weight yet"):
+        qlora.QuantizedLinear(8, 4)(torch.randn(2, 8))
+
+
+@pytest.mark.parametrize(("option", "value"), [("quant_type", "nf9"), ("block_size", 48), ("block_size", 8192)])
+def test_a_layer_of_an_unknown_format_is_refused(option, value):
+    with pytest.raises(ValueError, match=f"{option} must be .* got {value!r}"):
+        qlora.QuantizedLinear(8, 4, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("base", "options", "message"),
+    [
+        (nn.Embedding(4, 4), {}, "base: expected a torch.nn.Linear or QuantizedLinear, got Embedding"),
+        (nn.Linear(4, 4), {"r": 0}, "r: expected a rank of at least 1, got 0"),
+        (nn.Linear(4, 4), {"dropout": 1.0}, "dropout: expected a probability from 0 to below 1, got 1.0"),
+    ],
+    ids=["base", "r", "dropout"],
+)
+def test_an_adapter_that_cannot_be_is_refused(base, options, message):
+    with pytest.raises(ValueError, match=message):
+        qlora.LoraLinear(base, **{"r": 2, "alpha": 4.0, **options})

@@ -1,6 +1,8 @@
 """`qlora.quantize` against bitsandbytes, an independent program, and against the paper's figures."""
 
 import itertools
+import math
+import re
 
 import pytest
 import torch
@@ -20,6 +22,15 @@ KINDS = {
     "constant": lambda n: torch.full((n,), 0.37),
     "denormal": lambda n: torch.randn(n) * 1e-40,
     "one outlier": lambda n: torch.cat([torch.randn(n - 1), torch.tensor([1000.0])]),
+}
+
+STRIDED = {
+    "transposed": lambda w: w.T,
+    "every second column": lambda w: w[:, ::2],
+    "every third row": lambda w: w[::3],
+    "shifted": lambda w: w.flatten()[3:],
+    "expanded": lambda w: w[:1].expand(50, -1),
+    "three dimensions": lambda w: w.view(7, 10, 130).permute(2, 0, 1),
 }
 
 
@@ -114,9 +125,16 @@ def test_an_outlier_spoils_its_block_alone():
     assert changed.tolist() == [False, True] + [False] * 8
 
 
-def test_a_non_contiguous_weight_is_read_in_its_logical_order():
-    weights = torch.randn(70, 130)
-    assert torch.equal(qlora.quantize(weights.T).codes, qlora.quantize(weights.T.contiguous()).codes)
+@pytest.mark.parametrize("double_quantization", [False, True])
+@pytest.mark.parametrize("make", STRIDED.values(), ids=STRIDED)
+def test_a_strided_weight_is_read_in_its_logical_order(make, double_quantization):
+    weights = make(torch.randn(70, 130, generator=torch.Generator().manual_seed(7)))
+    ours = qlora.quantize(weights, double_quantization=double_quantization)
+    dense = torch.empty(weights.shape).copy_(weights)
+    expected = qlora.quantize(dense, double_quantization=double_quantization)
+    assert ours.shape == weights.shape
+    assert torch.equal(ours.codes, expected.codes)
+    assert torch.equal(ours.dequantize(), expected.dequantize())
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -131,16 +149,60 @@ def test_a_large_tensor_quantized_in_slices_is_the_tensor_quantized_at_once(shap
     assert torch.equal(quantized.codes, codes) and torch.equal(quantized.absmax, absmax)
 
 
+@pytest.mark.parametrize("name", CODEBOOKS)
+@pytest.mark.parametrize("double_quantization", [False, True])
+@pytest.mark.parametrize("shape", [(0, 64), (64, 0), (0,), ()], ids=str)
+def test_a_weight_of_no_or_one_element_survives(name, double_quantization, shape):
+    weights = torch.full(shape, -0.25, dtype=torch.bfloat16)
+    quantized = qlora.quantize(weights, name, double_quantization=double_quantization)
+    decoded = quantized.dequantize()
+    assert (decoded.shape, decoded.dtype) == (weights.shape, weights.dtype)
+    assert torch.isfinite(decoded).all()
+    if not double_quantization and name != "int4":
+        torch.testing.assert_close(decoded, weights)  # alone in its block, a weight is its own absmax
+    if not weights.numel():
+        assert quantized.nbytes == (4 if double_quantization else 0)  # the offset alone
+
+
+NOT_FINITE = {"NaN": math.nan, "infinity": math.inf, "-infinity": -math.inf}
+
+
+@pytest.mark.parametrize("value", NOT_FINITE.values(), ids=NOT_FINITE)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("place", [0, 64, 4096 * 70 - 1], ids=["first", "start of a block", "last"])
+def test_one_number_that_is_not_finite_is_found(place, dtype, value):
+    weights = torch.randn(4096, 70).to(dtype)
+    weights.view(-1)[place] = value
+    with pytest.raises(ValueError, match=r"layer 3: expected finite numbers, got 1 NaN or infinite of 286720"):
+        qlora.quantize(weights, name="layer 3")
+    with pytest.raises(ValueError, match="1 NaN or infinite"):
+        qlora.quantize(weights.T, block_size=4096)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.float64, torch.complex64], ids=str)
+def test_another_dtype_is_named(dtype):
+    with pytest.raises(ValueError, match=f"layer 3: expected float32, float16 or bfloat16, got {dtype}"):
+        qlora.quantize(torch.ones(4, 4).to(dtype), name="layer 3")
+
+
+@pytest.mark.parametrize("block_size", [-64, 0, 1, 16, 48, 65, 8192, 64.0, "64", None, True])
+def test_another_block_size_is_named(block_size):
+    message = f"layer 3: block_size must be a power of two from 32 to 4096, got {block_size!r}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        qlora.quantize(torch.ones(64), block_size=block_size, name="layer 3")
+
+
 @pytest.mark.parametrize(
-    ("weights", "options", "message"),
+    ("weights", "quant_type", "message"),
     [
-        (torch.tensor([1.0, float("nan")]), {}, r"layer 3.*finite.*1 NaN or infinite of 2"),
-        (torch.tensor([float("inf")]), {}, "finite"),
-        (torch.arange(4), {}, "float32, float16 or bfloat16, got torch.int64"),
-        (torch.ones(4), {"block_size": 48}, "power of two from 32 to 4096, got 48"),
-        (torch.ones(4), {"quant_type": "nf16"}, "must be one of nf4.*got 'nf16'"),
+        (torch.ones(4), "nf16", "layer 3: quant_type must be one of nf4.*got 'nf16'"),
+        (torch.ones(4), None, "layer 3: quant_type must be one of nf4.*got None"),
+        ([1.0, 2.0], "nf4", "layer 3: expected a tensor, got list"),
+        (torch.ones(4, 4).to_sparse(), "nf4", "layer 3: expected a dense tensor, got torch.sparse_coo"),
+        (torch.ones(4, device="meta"), "nf4", "layer 3: expected a dense tensor, got .* on the meta device"),
     ],
+    ids=["data type", "no data type", "list", "sparse", "meta"],
 )
-def test_unusable_input_is_named(weights, options, message):
+def test_other_unusable_input_is_named(weights, quant_type, message):
     with pytest.raises(ValueError, match=message):
-        qlora.quantize(weights, name="layer 3", **options)
+        qlora.quantize(weights, quant_type, name="layer 3")
