@@ -1,5 +1,6 @@
 """Loading a causal language model straight to 4-bit, with its tokenizer."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,20 @@ from qlora.models.demo import DEMO_MODEL, demo_model_dir
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_log = logging.getLogger(__name__)
+
 
 def load_quantized(
     model: ModelConfig, quantization: QuantizationSettings, *, device: torch.device, dtype: torch.dtype
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     """Load a model with its linear layers quantized (the output head stays as it is), and its tokenizer.
 
+    A checkpoint that bitsandbytes has quantized to 4 bits, or that was saved from here, is taken as it is. What is
+    quantized is logged, and what is left beyond embeddings, norms and head is a warning that names it.
+
     Args:
         model: which one: the demo model, a folder, or a hub name.
-        quantization: how to store the linear layers.
+        quantization: how to store the linear layers, unless the checkpoint has them quantized already.
         device: where to put it.
         dtype: of what is not quantized, and of the computation.
 
@@ -29,6 +35,7 @@ def load_quantized(
     """
     import transformers
 
+    from qlora.models.coverage import coverage
     from qlora.models.huggingface import QuantizationConfig
 
     source = _source(model.name)
@@ -36,9 +43,17 @@ def load_quantized(
     transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+        # Weights that are quantized arrive in the file's own 16 bits, not in a computation's 32; what is left of them
+        # is small, and converted afterwards.
         loaded = transformers.AutoModelForCausalLM.from_pretrained(
-            source, quantization_config=config, dtype=dtype, device_map={"": device}
+            source,
+            quantization_config=config,
+            dtype="auto" if dtype == torch.float32 else dtype,
+            device_map={"": device},
         )
+        if loaded.dtype != dtype:
+            loaded = loaded.to(dtype)
+            loaded.config.dtype = dtype
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(_explain(model.name, source, error)) from error
     except Exception as error:
@@ -46,6 +61,23 @@ def load_quantized(
         if type(error).__module__.partition(".")[0] not in ("safetensors", "safetensors_rust"):
             raise
         raise InputError(f"A weight file of {source} is damaged ({error}): fetch or convert it again.") from error
+    stored = loaded.config.quantization_config
+    if (stored.quant_type, stored.block_size, stored.double_quantization) != (
+        quantization.quant_type,
+        quantization.block_size,
+        quantization.double_quantization,
+    ):
+        _log.warning(
+            "%s is quantized already (%s, blocks of %d, %s double quantization), and is used as it is.",
+            model.name,
+            stored.quant_type,
+            stored.block_size,
+            "with" if stored.double_quantization else "without",
+        )
+    covered = coverage(loaded)
+    _log.info(covered.summary())
+    if covered.unexpected:
+        _log.warning(covered.warning())
     return loaded.eval(), tokenizer
 
 

@@ -15,7 +15,7 @@ BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 # Weights the reference quantizes at a time. Its scratch memory is some 14 bytes a weight, so without slices a tensor
 # would take seven times its own size while it is quantized. A multiple of every block size, and of 8 codes.
-_SLICE = 1 << 18
+_SLICE = 1 << 16
 
 
 @dataclass(frozen=True)
