@@ -71,20 +71,47 @@ class AdapterConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Attributes:
-    path: a JSONL file of instructions (see `qlora.data.formats`), or "qlora-questions", the packaged one.
-    max_length: longest sample in tokens; the end of a longer one is cut off, and one whose prompt alone is longer
-        is dropped.
-    system_prompt: what the chat template's system message says; null leaves the template's own default.
+    """What is learnt (the forms of files are in `qlora.data.formats`).
+
+    Attributes:
+        path: a JSONL, JSON, CSV or Parquet file, "qlora-questions" (the packaged one), or a dataset on the hub:
+            "owner/dataset", or "owner/dataset:file" where it has several data files.
+        format: "messages", "sharegpt", "alpaca", "completion", "oasst" or "text"; "auto" goes by a file's first row.
+        max_length: longest sample in tokens; the end of a longer one is cut off, and one of which nothing to learn is
+            left is dropped. Both are reported.
+        system_prompt: what the chat template's system message says in conversations without one of their own; null
+            leaves the template's own default.
+        loss_on: "completions" (what the assistant says, ends of turns included) or "everything". Of plain texts
+            everything counts.
+        packing: put several samples into one sequence, without attention across them.
+        packed_length: tokens of such a sequence; null is max_length.
+        group_by_length: samples of similar length share a batch, which saves padding.
     """
 
     path: str = "qlora-questions"
+    format: str = "auto"
     max_length: int = 128
     system_prompt: str | None = None
+    loss_on: str = "completions"
+    packing: bool = False
+    packed_length: int | None = None
+    group_by_length: bool = False
 
     def __post_init__(self):
         _require(bool(self.path.strip()), "data.path", "a file", self.path)
         _require(8 <= self.max_length <= 65536, "data.max_length", "from 8 to 65536 tokens", self.max_length)
+        for name, allowed in (
+            ("format", ("auto", "messages", "sharegpt", "alpaca", "completion", "oasst", "text")),
+            ("loss_on", ("completions", "everything")),
+        ):
+            value = getattr(self, name)
+            _require(value in allowed, f"data.{name}", f"one of {', '.join(allowed)}", value)
+        if self.packed_length is not None:
+            _require(self.packing, "data.packed_length", "null unless data.packing is true", self.packed_length)
+            allowed = f"from data.max_length ({self.max_length}) to 65536 tokens"
+            _require(self.max_length <= self.packed_length <= 65536, "data.packed_length", allowed, self.packed_length)
+        grouped = not (self.packing and self.group_by_length)
+        _require(grouped, "data.group_by_length", "false with data.packing (packed rows are alike already)", True)
 
 
 @dataclasses.dataclass(frozen=True)

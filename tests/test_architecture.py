@@ -24,7 +24,7 @@ ALLOWED = {
     "qlora.paging": {"qlora.kernels", "qlora.errors"},
     "qlora.optimizer": {"qlora.paging", "qlora.kernels", "qlora.errors"},
     "qlora.memory": {"qlora.config", "qlora.errors"},
-    "qlora.data": {"qlora.errors"},
+    "qlora.data": {"qlora.config", "qlora.errors"},
     "qlora.recipes": set(),
     "qlora.evaluation": {
         "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.events", "qlora.models",

@@ -1,6 +1,5 @@
 """The training loop: a generator of events."""
 
-import itertools
 import math
 import platform
 import statistics
@@ -15,8 +14,9 @@ from qlora import config as configuration
 from qlora import events
 from qlora.adapters.attach import adapter_parameters, adapters_disabled, attach
 from qlora.adapters.checkpoint import save_adapter
-from qlora.config import RunConfig, TrainingConfig
-from qlora.data.chat import IGNORED, Encoded, collate
+from qlora.config import RunConfig
+from qlora.data.batches import Batch, batches_of
+from qlora.data.encoding import IGNORED
 from qlora.data.formats import read_samples
 from qlora.evaluation.generation import stream
 from qlora.models.load import load_quantized
@@ -45,7 +45,7 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
     """
     output = Path(config.output).expanduser()
     preflight.check_output(output)
-    samples = read_samples(config.data.path)
+    samples = read_samples(config.data.path, config.data.format)
     device = preflight.choose_device(config)
     dtype = preflight.choose_dtype(config, device)
     torch.manual_seed(config.training.seed)
@@ -78,9 +78,9 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
     yield _run_started(config, device, optimizer, pressure.fixed_bytes, parameters, len(encoded))
     yield from (events.Notice(message=message) for message in notices)
 
-    batches = _batches(encoded, config.training, tokenizer.pad_token_id or 0)
+    batches = batches_of(config, encoded, tokenizer.pad_token_id)
     seconds: list[float] = []
-    skipped = seen = 0
+    skipped = 0
     outcome, message = "finished", f"All {config.training.steps} steps are done."
     for step in range(1, config.training.steps + 1):
         if stop_requested():
@@ -88,8 +88,7 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
             step -= 1
             break
         began = time.perf_counter()
-        group = list(itertools.islice(batches, config.training.accumulation))
-        seen += sum(len(batch["input_ids"]) for batch in group)
+        group = [next(batches) for _ in range(config.training.accumulation)]
         pressure.begin_step()
         loss = _accumulate(model, optimizer, pressure, group, device)
         norm = optimizer.gradient_norm().item()
@@ -108,16 +107,16 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
         optimizer.step()
         pressure.after_update()
         seconds.append(time.perf_counter() - began)
-        tokens = sum(int(batch["attention_mask"].sum()) for batch in group)
+        tokens = sum(batch.tokens for batch in group)
         yield from moves
         yield events.StepFinished(
             step=step,
-            epoch=seen / len(encoded),
+            epoch=batches.epoch,
             loss=loss,
             learning_rate=optimizer.learning_rate,
             gradient_norm=norm,
             tokens=tokens,
-            trained_tokens=_trained_tokens(group),
+            trained_tokens=sum(batch.trained_tokens for batch in group),
             step_seconds=seconds[-1],
             tokens_per_second=tokens / seconds[-1],
             seconds_left=statistics.median(seconds[-10:]) * (config.training.steps - step),
@@ -196,42 +195,24 @@ def _run_started(
     )
 
 
-def _batches(encoded: list[Encoded], training: TrainingConfig, pad_id: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches without end: every sample once an epoch, in an order that depends on the seed alone."""
-    generator = torch.Generator().manual_seed(training.seed)
-    order: list[int] = []
-    while True:
-        while len(order) < training.batch_size:
-            order += torch.randperm(len(encoded), generator=generator).tolist()
-        chosen, order = order[: training.batch_size], order[training.batch_size :]
-        yield collate([encoded[i] for i in chosen], pad_id)
-
-
-def _trained_tokens(group: list[dict[str, torch.Tensor]]) -> int:
-    # The first position predicts the second, so the first label is never used.
-    return sum(int((batch["labels"][:, 1:] != IGNORED).sum()) for batch in group)
-
-
 def _accumulate(
     model: torch.nn.Module,
     optimizer: PagedAdamW,
     pressure: DevicePressure,
-    group: list[dict[str, torch.Tensor]],
+    group: list[Batch],
     device: torch.device,
 ) -> float:
     """Gradients of the mean loss over all trained tokens of the group; returns that loss."""
     optimizer.zero_grad()
-    trained, total = _trained_tokens(group), 0.0
+    trained, total = sum(batch.trained_tokens for batch in group), 0.0
     for batch in group:
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        labels = batch.pop("labels")
+        batch = batch.to(device)
+        labels = batch.labels
         # Logits are made from the position before the first trained token of any sample on, and for no prompt before.
         first = int((labels[:, 1:] != IGNORED).any(0).int().argmax())
         kept = labels.shape[1] - first
         with pressure.passes():
-            logits = model(**batch, use_cache=False, logits_to_keep=kept).logits[
-                :, :-1
-            ]  # (batch, kept - 1, vocabulary)
+            logits = model(**batch.model_inputs(), logits_to_keep=kept).logits[:, :-1]  # (batch, kept - 1, vocabulary)
             loss = torch.nn.functional.cross_entropy(
                 logits.flatten(0, 1).float(), labels[:, first + 1 :].flatten(), ignore_index=IGNORED, reduction="sum"
             )

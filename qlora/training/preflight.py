@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from qlora.config import RunConfig
-from qlora.data.chat import Encoded, encode
-from qlora.data.formats import Sample
+from qlora.data.encoding import EncodedSamples, encode_all
+from qlora.data.packing import check_packing
+from qlora.data.samples import Sample
 from qlora.errors import InputError
 from qlora.events import LOG_NAME
 
@@ -46,7 +47,8 @@ def choose_dtype(config: RunConfig, device: torch.device) -> torch.dtype:
 
 
 def check_model(config: RunConfig, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    """The model must take samples as long as asked for, and its tokenizer must know an end-of-text token.
+    """The model must take samples as long as asked for, keep packed ones apart, and its tokenizer must know an
+    end-of-text token.
 
     Raises:
         InputError: otherwise.
@@ -58,32 +60,21 @@ def check_model(config: RunConfig, model: "PreTrainedModel", tokenizer: "PreTrai
         )
     if tokenizer.eos_token_id is None:
         raise InputError("The tokenizer has no end-of-text token, so the model could not learn to stop: set one.")
+    if config.data.packing:
+        check_packing(model)
 
 
 def encode_samples(
     config: RunConfig, samples: list[Sample], tokenizer: "PreTrainedTokenizerBase"
-) -> tuple[list[Encoded], list[str]]:
+) -> tuple[EncodedSamples, list[str]]:
     """Encode all samples.
 
     Returns:
         The encoded samples, and a sentence for each thing a person should know (samples cut or dropped).
 
     Raises:
-        InputError: no sample leaves anything to learn at this length.
+        InputError: no sample leaves anything to learn at this length, or the chat template cannot be used.
     """
-    encoded = [encode(tokenizer, sample, config.data.max_length, config.data.system_prompt) for sample in samples]
-    usable = [e for e in encoded if e is not None]
-    if not usable:
-        raise InputError(
-            f"No sample of {config.data.path} has room for its answer within data.max_length = "
-            f"{config.data.max_length} tokens: raise it."
-        )
-    notices = []
-    if dropped := len(encoded) - len(usable):
-        notices.append(f"{dropped} of {len(encoded)} samples were dropped: their question alone is too long.")
-    cut = sum(len(e.input_ids) == config.data.max_length and e.labels[-1] != tokenizer.eos_token_id for e in usable)
-    if cut:
-        notices.append(
-            f"{cut} of {len(encoded)} answers were cut at data.max_length = {config.data.max_length} tokens."
-        )
-    return usable, notices
+    data = config.data
+    encoded = encode_all(tokenizer, samples, data.max_length, data.system_prompt, data.loss_on)
+    return encoded, encoded.notices(data.max_length)

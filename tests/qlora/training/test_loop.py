@@ -64,9 +64,9 @@ def test_the_loss_is_the_models_own_and_counts_answers_alone(settings):
         settings.model, settings.quantization, device=torch.device("cpu"), dtype=torch.float32
     )
     encoded, _ = loop.preflight.encode_samples(settings, loop.read_samples(PACKAGED_QUESTIONS), tokenizer)
-    batch = next(loop._batches(encoded, settings.training, tokenizer.pad_token_id))
+    batch = next(loop.batches_of(settings, encoded, tokenizer.pad_token_id))
     with torch.no_grad():
-        expected = model(**batch).loss.item()
+        expected = model(**batch.model_inputs(), labels=batch.labels).loss.item()
     assert first.loss == pytest.approx(expected, rel=1e-5)
     assert first.trained_tokens < first.tokens
 
@@ -79,6 +79,20 @@ def test_accumulation_equals_the_large_batch_with_unequal_lengths(settings):
     for a, b in zip(large, small, strict=True):
         assert a.trained_tokens == b.trained_tokens
         assert b.loss == pytest.approx(a.loss, rel=1e-5)
+        assert b.gradient_norm == pytest.approx(a.gradient_norm, rel=1e-4)
+
+
+def test_a_packed_step_over_all_samples_equals_an_unpacked_one(settings, tmp_path):
+    rows = [{"prompt": "What is NF4?", "completion": "A data type. " * n} for n in (1, 3, 2, 4, 1)]
+    (tmp_path / "few.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    path = str(tmp_path / "few.jsonl")
+    plain = changed(settings, data={"path": path}, training={"batch_size": 5, "steps": 2})
+    packed = changed(plain, data={"packing": True, "packed_length": 96}, training={"batch_size": 2})
+    alone = steps_of(run(plain))
+    together = steps_of(run(dataclasses.replace(packed, output=settings.output + "-packed")))
+    for a, b in zip(alone, together, strict=True):
+        assert (a.tokens, a.trained_tokens, a.epoch) == (b.tokens, b.trained_tokens, b.epoch)
+        assert b.loss == pytest.approx(a.loss, abs=1e-5)
         assert b.gradient_norm == pytest.approx(a.gradient_norm, rel=1e-4)
 
 

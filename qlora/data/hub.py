@@ -1,0 +1,92 @@
+"""Data files of a dataset on the Hugging Face hub."""
+
+import fnmatch
+import re
+from pathlib import Path
+
+from qlora.errors import InputError
+
+_NAME = re.compile(r"(?P<dataset>[\w.-]+/[\w.-]+)(?::(?P<files>.+))?")
+_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+# Descriptions of a dataset that lie beside its data.
+_NOT_DATA = ("dataset_infos.json", "dataset_dict.json", "state.json", "config.json")
+
+
+def is_hub_name(path: str) -> bool:
+    """Whether `path` has the form ``owner/dataset`` or ``owner/dataset:file`` and is not plainly a local file."""
+    match = _NAME.fullmatch(path)
+    return bool(match) and not path.startswith(".") and Path(match["dataset"]).suffix.lower() not in _SUFFIXES
+
+
+def download(name: str) -> list[Path]:
+    """Fetch the data files of a dataset into the hub's own cache; its code, if it has any, is never run.
+
+    Args:
+        name: ``owner/dataset`` takes the files of its training split: those with "train" in their path, or its only
+            data file. ``owner/dataset:file`` takes one file, ``owner/dataset:data/*.parquet`` those that match.
+
+    Returns:
+        The files on this machine, in the order of their names.
+
+    Raises:
+        InputError: no network, no such dataset or file, or more than one candidate; one sentence says which.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    match = _NAME.fullmatch(name)
+    dataset, wanted = match["dataset"], match["files"]
+    try:
+        if wanted is not None and not any(c in wanted for c in "*?["):
+            chosen = [wanted]  # not listed first: a file that is in the cache needs no network
+        else:
+            files = huggingface_hub.HfApi().list_repo_files(dataset, repo_type="dataset")
+            chosen = choose_files(dataset, files, wanted)
+        return [Path(huggingface_hub.hf_hub_download(dataset, file, repo_type="dataset")) for file in chosen]
+    except errors.GatedRepoError:
+        raise InputError(f"The dataset {dataset} asks for consent on its page: give it there and log in.") from None
+    except errors.RepositoryNotFoundError:
+        raise InputError(f"There is no dataset {dataset} on the hub, and no file of this name here.") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        raise InputError(_no_network(dataset)) from None
+    except errors.EntryNotFoundError:
+        raise InputError(f"The dataset {dataset} has no file {wanted}.") from None
+    except InputError:
+        raise
+    except Exception as error:
+        # The HTTP client's errors are no subclasses of OSError, and which client it is differs by version.
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):
+            raise
+        raise InputError(f"{_no_network(dataset)} ({type(error).__name__})") from error
+
+
+def choose_files(dataset: str, files: list[str], pattern: str | None) -> list[str]:
+    """Which of a dataset's `files` to train on; see `download`.
+
+    Raises:
+        InputError: none, or it cannot be told which.
+    """
+    files = sorted(f for f in files if f.lower().endswith(_SUFFIXES) and Path(f).name not in _NOT_DATA)
+    shown = ", ".join(files[:6]) + (", …" if len(files) > 6 else "")
+    if pattern is not None:
+        chosen = fnmatch.filter(files, pattern)
+        if not chosen:
+            raise InputError(f"No data file of {dataset} matches {pattern}: it has {shown or 'none'}.")
+        return chosen
+    if not files:
+        raise InputError(f"The dataset {dataset} has no JSONL, JSON, CSV or Parquet file.")
+    training = [f for f in files if re.search(r"(?<![a-z])train", f.lower())]
+    chosen = training or files
+    parts = {re.sub(r"-\d{5}-of-\d{5}", "", f) for f in chosen}  # the pieces of one split count once
+    if len(parts) > 1:
+        raise InputError(
+            f"The dataset {dataset} has several data files ({shown}): name one, as in {dataset}:{chosen[0]}."
+        )
+    return chosen
+
+
+def _no_network(dataset: str) -> str:
+    return (
+        f"{dataset} is no file on this machine, and the dataset of that name could not be fetched from the hub: "
+        "check the network, or give a local file."
+    )
