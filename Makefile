@@ -2,6 +2,8 @@
 HOST ?= 127.0.0.1
 PORT ?= 7860
 PYTHON ?= python3
+# Processes that run the tests, one file at a time each; torch's threads are shared out among them.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 CACHE := $(or $(QLORA_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/qlora)
@@ -27,7 +29,7 @@ app: models
 test: models
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 setup: $(VENV)/.installed
 

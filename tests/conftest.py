@@ -12,8 +12,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line and the app set it
+# With `pytest -n` the workers share out the cores: two that put torch threads on every core stand in each other's way.
+if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Workers take whole files in the order of collection; what takes minutes must not begin last.
+LONGEST_FILES = ("qlora/training/test_loop.py", "end_to_end/test_page.py", "app/assistant/test_answers.py")
 
 
 class NetworkForbiddenError(OSError):
@@ -62,7 +67,12 @@ def no_network():
 
 
 def pytest_collection_modifyitems(items):
-    """Tests marked `gpu` are skipped, in words, where torch finds no CUDA device."""
+    """The longest files first for several workers. Tests marked `gpu` are skipped, in words, where torch finds no CUDA
+    device."""
+    if WORKERS:
+        last = len(LONGEST_FILES)
+        rank = {REPOSITORY / "tests" / name: place for place, name in enumerate(LONGEST_FILES)}
+        items.sort(key=lambda item: rank.get(item.path, last))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -107,6 +117,27 @@ def tiny_model(demo_model, tmp_path_factory) -> Path:
     )
     torch.manual_seed(0)
     LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def index_cache(tmp_path_factory) -> Path:
+    """A cache folder for the indexes of the real paper, which all workers and the served page use: each index is built
+    once. The one that set-up has made is taken over unless something it is made from has changed since."""
+    from filelock import FileLock
+
+    from qlora.folders import cache_dir
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKERS else base) / "index-cache"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            sources = [*(REPOSITORY / "app" / "assistant").rglob("*.py"), *(REPOSITORY / "papers").rglob("*.*")]
+            changed = max(file.stat().st_mtime for file in sources)
+            for manifest in cache_dir().glob("index/*/manifest.json"):
+                if manifest.stat().st_mtime > changed:
+                    shutil.copytree(manifest.parent, folder / "index" / manifest.parent.name)
     return folder
 
 

@@ -69,16 +69,15 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def server(demo_model, tmp_path_factory) -> Iterator[Server]:
-    """The app, started with its command, with empty folders for runs and index and the converted demo model."""
+def server(demo_model, index_cache, tmp_path_factory) -> Iterator[Server]:
+    """The app, started with its command, with an empty folder for runs, the demo model and the tests' index."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "guard").mkdir()
     (folder / "guard" / "sitecustomize.py").write_text(_GUARD)
     (folder / "cache" / "models").mkdir(parents=True)
     (folder / "cache" / "models" / demo_model.name).symlink_to(demo_model)
-    # The assistant's tests have indexed the real paper before, if they were part of this session.
-    for index in sorted(tmp_path_factory.getbasetemp().glob("assistant-cache*/index"))[:1]:
-        shutil.copytree(index, folder / "cache" / "index")
+    (index_cache / "index").mkdir(exist_ok=True)
+    (folder / "cache" / "index").symlink_to(index_cache / "index")
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(folder / "guard"), str(REPOSITORY)]),

@@ -10,8 +10,6 @@ from app.assistant import library
 from app.assistant.assistant import Assistant
 from app.assistant.embedding import MiniLM
 
-FULL_CACHE_FOLDER = "assistant-cache"
-
 
 def pdf_bytes(pages: list[list[tuple]]) -> bytes:
     """A PDF written by hand: each item is (font, size, x, y, text) from the lower left corner, or ("rule", x0, x1,
@@ -140,32 +138,30 @@ def real_pdf() -> Path:
     return found.path
 
 
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory):
-    """One cache for the indexes of the real paper, built once a session."""
-    folder = tmp_path_factory.mktemp(FULL_CACHE_FOLDER)
+@pytest.fixture(scope="session", autouse=True)
+def same_cache_afterwards():
     before = os.environ.get("QLORA_CACHE")
-    yield folder
+    yield
     assert os.environ.get("QLORA_CACHE") == before, "a test changed the environment for all"
 
 
-def _opened(shared_cache: Path, embedder: MiniLM, with_pdf: bool) -> Assistant:
+def _opened(index_cache: Path, embedder: MiniLM, with_pdf: bool) -> Assistant:
     with pytest.MonkeyPatch.context() as patch:
         assistant = Assistant(embedder=embedder, with_pdf=with_pdf)
         found = assistant.find_pdf()  # looked up before the cache is another one
-        patch.setenv("QLORA_CACHE", str(shared_cache))
+        patch.setenv("QLORA_CACHE", str(index_cache))
         patch.setattr(library, "find_pdf", lambda *_: found)
         assistant.open()
     return assistant
 
 
 @pytest.fixture(scope="session")
-def notes_assistant(shared_cache, embedder) -> Assistant:
+def notes_assistant(index_cache, embedder) -> Assistant:
     """The assistant without a PDF."""
-    return _opened(shared_cache, embedder, with_pdf=False)
+    return _opened(index_cache, embedder, with_pdf=False)
 
 
 @pytest.fixture(scope="session")
-def paper_assistant(shared_cache, embedder, real_pdf) -> Assistant:
+def paper_assistant(index_cache, embedder, real_pdf) -> Assistant:
     """The assistant with the paper's PDF."""
-    return _opened(shared_cache, embedder, with_pdf=True)
+    return _opened(index_cache, embedder, with_pdf=True)
