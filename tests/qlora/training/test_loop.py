@@ -221,6 +221,7 @@ def test_the_command_says_what_is_wrong_in_a_sentence(arguments, message):
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.timeout(900)  # two minutes on two quiet cores, and ten on a core that others use too
 def test_the_demo_learns(demo_model, tmp_path):
     """The demo's own configuration: 40 steps at 64 tokens bring the mean training loss down by at least 30 %."""
     recipe = configuration.load(loop.Path(configuration.__file__).parent / "recipes" / "demo.yaml")
