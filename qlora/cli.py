@@ -1,4 +1,4 @@
-"""The command line: ``qlora train``, ``qlora generate`` and ``qlora bench``."""
+"""The command line: ``qlora train``, ``qlora preview``, ``qlora generate`` and ``qlora bench``."""
 
 import argparse
 import json
@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", type=Path, metavar="CONFIG.yaml")
     train.add_argument("--json", action="store_true", help="print the events as JSON, one a line")
     train.set_defaults(command=_train)
+
+    preview = commands.add_parser("preview", help="print the first batch of a run with what the loss counts")
+    preview.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    preview.add_argument("--json", action="store_true", help="print it as one JSON object")
+    preview.set_defaults(command=_preview)
 
     generate = commands.add_parser("generate", help="answer a prompt with the model of a run")
     generate.add_argument("run", type=Path, metavar="RUN_FOLDER")
@@ -133,6 +138,22 @@ def _with_progress(stream: Iterator) -> Iterator:
             elif isinstance(event, events.CheckpointSaved):
                 console.print(f"Adapter saved in {event.path}", markup=False)
             yield event
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from qlora import config
+    from qlora.data import preview
+    from qlora.models.tokenizer import load_tokenizer
+
+    settings = config.load(options.config)
+    shown = preview.first_batch(settings, lambda: load_tokenizer(settings.model))
+    if options.json:
+        print(json.dumps(shown.to_mapping(), ensure_ascii=False))
+    else:
+        preview.print_batch(shown, Console())
+    return 0
 
 
 def _generate(options: argparse.Namespace) -> int:

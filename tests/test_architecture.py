@@ -35,7 +35,10 @@ ALLOWED = {
         "qlora.layers", "qlora.memory", "qlora.models", "qlora.optimizer", "qlora.paging",
     },
     "qlora.bench": {"qlora.errors", "qlora.kernels", "qlora.quantization"},
-    "qlora.cli": {"qlora.bench", "qlora.config", "qlora.errors", "qlora.events", "qlora.evaluation", "qlora.training"},
+    "qlora.cli": {
+        "qlora.bench", "qlora.config", "qlora.data", "qlora.errors", "qlora.events", "qlora.evaluation", "qlora.models",
+        "qlora.training",
+    },
     "qlora.__main__": {"qlora.cli"},
     "qlora.__init__": set(),
     "app.text": set(),

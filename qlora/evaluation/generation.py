@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qlora.data.chat import prompt_ids
+from qlora.data.chat import prompt_ids, stop_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,7 +19,7 @@ def stream(
     max_new_tokens: int,
     system_prompt: str | None = None,
 ) -> Iterator[str]:
-    """Answer `prompt` by the most likely token at each step, until the end-of-text token or `max_new_tokens`.
+    """Answer `prompt` by the most likely token at each step, until a token that ends an answer or `max_new_tokens`.
 
     Args:
         model: in evaluation mode.
@@ -32,12 +32,12 @@ def stream(
         A piece of text for each generated token. It may be empty while a character is not complete yet.
     """
     ids = torch.tensor([prompt_ids(tokenizer, prompt, system_prompt)], device=model.device)  # (1, seq)
-    cache, generated, shown = None, [], ""
+    cache, generated, shown, stops = None, [], "", stop_ids(tokenizer)
     for _ in range(max_new_tokens):
         output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache = output.past_key_values
         token = int(output.logits[0, -1].argmax())
-        if token == tokenizer.eos_token_id:
+        if token in stops:
             return
         generated.append(token)
         text = tokenizer.decode(generated, skip_special_tokens=True)
