@@ -77,7 +77,7 @@ def conversation_ids(
         ids, answered = _answered_ids(tokenizer, conversation, *spans(tokenizer, conversation, messages))
         last = len(answered) - answered[::-1].index(True)
         ids, answered = ids[:last], answered[:last]
-    if ids[-1] not in _special_ids(tokenizer):
+    if not _is_special(tokenizer, ids[-1]):
         ids, answered = [*ids, tokenizer.eos_token_id], [*answered, True]
     return ids, answered
 
@@ -149,11 +149,11 @@ def _spans_by_prefixes(tokenizer, conversation: Conversation, messages: Sequence
 
 def _answered_ids(tokenizer, conversation: Conversation, text: str, spans: list[_Span]) -> tuple[list[int], list[bool]]:
     ids, bounds = _token_bounds(tokenizer, conversation, text, spans)
-    special = _special_ids(tokenizer)
     answered = [False] * len(ids)
     for first, end in bounds:
         # A mark may close before the token that ends the turn.
-        end += end < len(ids) and ids[end] in special and ids[end - 1] not in special
+        if end < len(ids) and _is_special(tokenizer, ids[end]) and not _is_special(tokenizer, ids[end - 1]):
+            end += 1
         answered[first:end] = [True] * (end - first)
     leading = _leading(tokenizer)
     return leading + ids, [False] * len(leading) + answered
@@ -224,6 +224,7 @@ def _beginning(tokenizer) -> list[int]:
     return first if tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id] else []
 
 
-def _special_ids(tokenizer) -> set[int]:
-    added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return added | set(tokenizer.all_special_ids)
+def _is_special(tokenizer, token: int) -> bool:
+    # Asked of one token at a time: a list of all special ones takes milliseconds to make where there are thousands.
+    shown, kept = (tokenizer.decode([token], skip_special_tokens=skip) for skip in (False, True))
+    return bool(shown) and not kept
