@@ -37,6 +37,9 @@ class QuantizeOnArrival(ConversionOps):
         for name, value in input_dict.items():
             value = value[0] if isinstance(value, list) else value
             module, _ = get_module_from_name(model, name)
+            if not isinstance(module, QuantizedLinear):  # another part of a matrix that transformers has split
+                converted[name] = value
+                continue
             try:
                 quantized = quantize(
                     value.T if name in self._transposed else value,

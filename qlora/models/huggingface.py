@@ -164,8 +164,13 @@ class QloraQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model, **kwargs):
         layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLinear)}
+        reason = (
+            "it lacks them, or holds them joined with another layer's"
+            if self.pre_quantized
+            else "a fresh layer cannot be quantized: name it in skip_modules"
+        )
         problems = self._problems or [
-            f"{name}.weight is not in the checkpoint, and a fresh layer cannot be quantized: name it in skip_modules"
+            f"{name}.weight: expected its values in the checkpoint, got none ({reason})"
             for name, module in layers.items()
             if module.codebook is None
         ]

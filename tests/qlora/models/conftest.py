@@ -24,9 +24,10 @@ CONFIGS = {
         {**LLAMA_LIKE, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16},
     ),
     "t5": ("T5Config", {"vocab_size": 96, "d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4}),
+    "nomic-bert": ("NomicBertConfig", {**SHAPE, "intermediate_size": 96, "max_position_embeddings": 64}),
     "roberta": ("RobertaConfig", {**SHAPE, "intermediate_size": 96, "max_position_embeddings": 64}),
 }
-AUTO = {"t5": "AutoModelForSeq2SeqLM", "roberta": "AutoModelForMaskedLM"}
+AUTO = {"t5": "AutoModelForSeq2SeqLM", "roberta": "AutoModelForMaskedLM", "nomic-bert": "AutoModelForMaskedLM"}
 
 
 def auto_class(name):

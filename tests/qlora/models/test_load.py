@@ -1,3 +1,5 @@
+import json
+import logging
 import shutil
 
 import pytest
@@ -65,6 +67,60 @@ def test_streamed_text_is_what_transformers_generates(loaded):
     whole = model.generate(ids, max_new_tokens=10, do_sample=False, attention_mask=torch.ones_like(ids))
     expected = tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)
     assert "".join(stream(model, tokenizer, prompt, 10)) == expected
+
+
+def test_only_what_is_not_quantized_is_converted_to_the_dtype_of_the_computation(loaded):
+    model, _ = loaded
+    assert model.dtype == torch.float32 and model.config.dtype == torch.float32
+    dtypes = {m.weight_dtype for m in model.modules() if isinstance(m, qlora.QuantizedLinear)}
+    assert dtypes == {torch.float16}, "a float32 copy of a weight would be twice the bytes of the file's"
+
+
+def test_what_is_quantized_is_logged(tiny_model, caplog):
+    with caplog.at_level(logging.INFO, logger="qlora"):
+        load(tiny_model)
+    (line,) = [record.message for record in caplog.records if record.name.startswith("qlora")]
+    assert line.startswith("Quantized: 14 layers, 61.4 k parameters") and "Not quantized: embeddings" in line
+
+
+@pytest.mark.parametrize("save_with", ["bitsandbytes", "qlora"])
+def test_a_checkpoint_that_is_quantized_already_is_taken_as_it_is(tiny_model, tmp_path, caplog, save_with):
+    transformers = pytest.importorskip("transformers")
+    config = qlora.QuantizationConfig("fp4-e2m1", double_quantization=False)
+    if save_with == "bitsandbytes":
+        pytest.importorskip("bitsandbytes")
+        config = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="fp4")
+    saved = transformers.AutoModelForCausalLM.from_pretrained(
+        tiny_model, quantization_config=config, dtype=torch.bfloat16
+    )
+    saved.save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    model, _ = load(tmp_path)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, qlora.QuantizedLinear)}
+    assert len(layers) == 14 and model.dtype == torch.float32
+    for name, layer in layers.items():
+        assert torch.equal(layer.weight, saved.get_submodule(name).weight.flatten())
+    assert "is quantized already (fp4-e2m1, blocks of 64, without double quantization)" in caplog.text
+    assert model(torch.arange(8)[None]).logits.isfinite().all()
+
+
+def test_experts_left_in_16_bit_are_a_warning(small_model, tiny_model, tmp_path, caplog):
+    transformers = pytest.importorskip("transformers")
+    auto, folder = small_model("mixtral")
+    auto.from_pretrained(folder).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    load(tmp_path)
+    (line,) = [record.message for record in caplog.records if record.name.startswith("qlora")]
+    assert line.startswith("Left in float32: ") and "model.layers.*.mlp.experts.gate_up_proj (2 tensors" in line
+
+
+def test_an_8_bit_checkpoint_is_named(tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="cannot be loaded: The checkpoint is quantized to 8 bits by bitsandbytes"):
+        load(tmp_path / "model")
 
 
 def test_an_unconverted_demo_model_says_how_to_make_it(monkeypatch, tmp_path):
