@@ -115,6 +115,16 @@ class QuantizedLinear(nn.Module):
         for name in _CONSTANTS:
             setattr(self, name, getattr(value, name))
 
+    def _apply(self, fn, recurse=True):
+        # `module.to(torch.bfloat16)` and the like convert what is not quantized, but must not round the constants.
+        before = {name: getattr(self, name) for name in _CONSTANTS}
+        super()._apply(fn, recurse)
+        for name, constant in before.items():
+            moved = getattr(self, name)
+            if constant is not None and moved.dtype != constant.dtype:
+                setattr(self, name, constant.to(moved.device))
+        return self
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (…, in_features) -> (…, out_features), in x's dtype.
 

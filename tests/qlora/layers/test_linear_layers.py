@@ -187,3 +187,13 @@ def test_a_layer_of_an_unknown_format_is_refused(option, value):
 def test_an_adapter_that_cannot_be_is_refused(base, options, message):
     with pytest.raises(ValueError, match=message):
         qlora.LoraLinear(base, **{"r": 2, "alpha": 4.0, **options})
+
+
+@pytest.mark.parametrize("double_quantization", [False, True])
+def test_converting_a_layer_does_not_round_its_constants(double_quantization):
+    linear = nn.Linear(128, 8, dtype=torch.bfloat16)
+    layer = qlora.QuantizedLinear.from_linear(linear, double_quantization=double_quantization)
+    before = layer.quantized_weight.dequantize(torch.float32)
+    layer.to(torch.float16)
+    assert layer.bias.dtype == torch.float16, "else nothing was converted"
+    assert torch.equal(layer.quantized_weight.dequantize(torch.float32), before)
