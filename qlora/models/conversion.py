@@ -83,10 +83,10 @@ class ReadQuantized(ConversionOps):
             )
             return {}
         try:
-            if list(state) == [name] and state[name].is_floating_point() and state[name].shape == module.weight.shape:
+            if list(state) == [name] and state[name].shape == module.weight.shape:
                 raise ValueError(
-                    f"{name}: expected 4-bit codes with their constants, got {state[name].dtype} of shape "
-                    f"{tuple(state[name].shape)}: name the layer in config.json's llm_int8_skip_modules"
+                    f"{name}: expected 4-bit codes with their constants, got a tensor of shape "
+                    f"{tuple(state[name].shape)} alone: name the layer in config.json's llm_int8_skip_modules"
                 )
             return {name: _fill(module, from_checkpoint(state, name), name)}
         except ValueError as error:
