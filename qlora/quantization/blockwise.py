@@ -7,6 +7,11 @@ from qlora.quantization import packing
 # bitsandbytes' floor for the divisor, so that an all-zero block scales to zeros instead of NaN.
 _SMALLEST_ABSMAX = 1e-38
 
+# Weights the CPU decodes at a time. The look-up needs memory of the result's size and more. Up to here it gets the same
+# pages again; beyond it the system clears new ones for each call, which takes longer than the decoding. The value is
+# a multiple of every block size, and of 8 codes.
+_SLICE = 1 << 20
+
 
 def quantize_blockwise(
     weights: torch.Tensor, thresholds: torch.Tensor, order: torch.Tensor, block_size: int
@@ -65,6 +70,14 @@ def dequantize_blockwise(
         (count,) in `dtype`.
     """
     bits = codebook.numel().bit_length() - 1
+    if count > _SLICE and packed.device.type == "cpu":
+        weights = torch.empty(count, dtype=dtype)
+        for start in range(0, count, _SLICE):
+            stop = min(start + _SLICE, count)
+            codes = packed[start * bits // 8 : -(-stop * bits // 8)]
+            scales = absmax[start // block_size : -(-stop // block_size)]
+            weights[start:stop] = dequantize_blockwise(codes, scales, codebook, block_size, stop - start, dtype)
+        return weights
     if bits == 4:
         pairs = torch.cartesian_prod(codebook, codebook)  # (256, 2): high nibble first
         levels = pairs.view(torch.int64).flatten().index_select(0, packed.int()).view(torch.float32)[:count]

@@ -9,7 +9,7 @@ import torch
 
 import qlora
 from qlora.kernels import ops
-from qlora.quantization import weight
+from qlora.quantization import blockwise, weight
 from qlora.quantization.codebook import CODEBOOKS, bits_of, decision_thresholds
 from qlora.quantization.double_quantization import quantize_absmax
 
@@ -147,6 +147,18 @@ def test_a_large_tensor_quantized_in_slices_is_the_tensor_quantized_at_once(shap
     codes, absmax = ops.quantize(weights.contiguous(), *decision_thresholds(quant_type), block_size)
     quantized = qlora.quantize(weights, quant_type, block_size=block_size, double_quantization=False)
     assert torch.equal(quantized.codes, codes) and torch.equal(quantized.absmax, absmax)
+
+
+@pytest.mark.parametrize(("name", "block_size"), [("nf4", 64), ("nf3", 32), ("nf5", 4096)])
+def test_a_large_tensor_decoded_in_slices_is_the_tensor_decoded_at_once(name, block_size, monkeypatch):
+    weights = torch.randn(3 * 2**20 + 777, generator=torch.Generator().manual_seed(8))
+    quantized = qlora.quantize(weights, name, block_size=block_size)
+    assert weights.numel() > 2 * blockwise._SLICE, "else there is one slice"
+    for dtype in DTYPES:
+        in_slices = quantized.dequantize(dtype)
+        with monkeypatch.context() as patch:
+            patch.setattr(blockwise, "_SLICE", weights.numel())
+            assert torch.equal(in_slices, quantized.dequantize(dtype))
 
 
 @pytest.mark.parametrize("name", CODEBOOKS)
