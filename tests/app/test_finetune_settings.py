@@ -88,7 +88,7 @@ def test_small_device_makes_the_demo_models_pages_move(demo_model, runs_folder):
     """Measured: from the second step on the optimizer's pages exist, and the activations of a long batch push some of
     them out."""
     config = settings.preset_config("small_device")
-    training = dataclasses.replace(config.training, steps=4, sample_prompts=())
+    training = dataclasses.replace(config.training, steps=3, sample_prompts=())
     run = runs.start(dataclasses.replace(config, training=training))
     wait_until(lambda: not runs.status(run).live)
     assert runs.status(run).state == "finished", runs.status(run).message

@@ -76,7 +76,7 @@ def test_a_run_learns_survives_a_reload_and_stops(page, server):
     wait_for_steps(page, 2)
     page.reload()
     open_tab(page, "Finetune")
-    wait_for_steps(page, 6)
+    wait_for_steps(page, 4)
     page.locator("#finetune-charts svg").first.wait_for()
     expect(page.locator("#finetune-stop")).to_be_enabled()
     page.locator("#finetune-stop").click()
@@ -84,6 +84,7 @@ def test_a_run_learns_survives_a_reload_and_stops(page, server):
     (run,) = (log.parent for log in server.runs.glob("*/events.jsonl"))
     happened = list(events.EventReader(run / events.LOG_NAME).read())
     losses = [e.loss for e in happened if e.kind == "step"]
+    assert len(losses) >= 4, "else the first two steps and the last two are not four"
     assert happened[-1].kind == "run_ended" and happened[-1].outcome == "stopped"
     assert sum(losses[-2:]) < sum(losses[:2]), losses
     assert (run / "adapter" / "adapter_model.safetensors").exists()
