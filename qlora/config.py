@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from pathlib import Path
@@ -49,24 +50,63 @@ class QuantizationSettings:
         _require(self.block_size in sizes, "quantization.block_size", "a power of two from 32 to 4096", self.block_size)
 
 
+def fits_pattern(pattern: str, name: str) -> bool:
+    """Whether a pattern of `AdapterConfig` fits a module: it is a regular expression (a plain name is one too) for the
+    module's whole name or for its end after a dot."""
+    return re.fullmatch(rf"(.*\.)?({pattern})", name) is not None
+
+
 @dataclasses.dataclass(frozen=True)
 class AdapterConfig:
-    """LoRA on every linear layer but the output head (section 2 of the paper; Hu et al. 2021).
+    """LoRA on linear layers (section 2 of the paper; Hu et al. 2021).
+
+    Patterns are names such as "q_proj", whole names such as "model.layers.0.self_attn.q_proj", or regular expressions
+    for either (see `fits_pattern`).
 
     Attributes:
         r: rank.
         alpha: scaling is alpha / r.
         dropout: on the adapter's input, 0 to 1.
+        rslora: scale by alpha / √r instead (Kalajdzievski 2023).
+        dtype: of the adapter: "float32", "bfloat16", or "auto", that of the computation.
+        target_modules: patterns of the layers that get an adapter; empty is every linear layer but the output head.
+        rank_pattern, alpha_pattern: another rank or alpha for the layers that a pattern fits; the first one counts.
     """
 
     r: int = 16
     alpha: float = 16.0
     dropout: float = 0.0
+    rslora: bool = False
+    dtype: str = "auto"
+    target_modules: tuple[str, ...] = ()
+    rank_pattern: dict[str, int] = dataclasses.field(default_factory=dict)
+    alpha_pattern: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        _require(1 <= self.r <= 1024, "adapter.r", "from 1 to 1024", self.r)
-        _require(0 < self.alpha < math.inf, "adapter.alpha", "above 0", self.alpha)
+        for pattern, r in {"": self.r, **self.rank_pattern}.items():
+            _require(1 <= r <= 1024, f"adapter.rank_pattern.{pattern}" if pattern else "adapter.r", "from 1 to 1024", r)
+        for pattern, alpha in {"": self.alpha, **self.alpha_pattern}.items():
+            where = f"adapter.alpha_pattern.{pattern}" if pattern else "adapter.alpha"
+            _require(0 < alpha < math.inf, where, "above 0", alpha)
         _require(0 <= self.dropout < 1, "adapter.dropout", "from 0 to below 1", self.dropout)
+        dtypes = ("auto", "float32", "bfloat16")
+        _require(self.dtype in dtypes, "adapter.dtype", f"one of {', '.join(dtypes)}", self.dtype)
+        for field in ("target_modules", "rank_pattern", "alpha_pattern"):
+            for pattern in getattr(self, field):
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise InputError(
+                        f"adapter.{field}: {pattern!r} is neither a name nor a regular expression ({error})."
+                    ) from None
+
+    def rank_of(self, name: str) -> int:
+        """The rank of the layer `name`."""
+        return next((r for pattern, r in self.rank_pattern.items() if fits_pattern(pattern, name)), self.r)
+
+    def alpha_of(self, name: str) -> float:
+        """The alpha of the layer `name`."""
+        return next((alpha for pattern, alpha in self.alpha_pattern.items() if fits_pattern(pattern, name)), self.alpha)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,6 +283,10 @@ def _checked(value: Any, expected: Any, path: str) -> Any:
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise InputError(f"{path} must be a list of texts, got {value!r}.")
+    if typing.get_origin(expected) is dict:
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {key: _checked(item, expected.__args__[1], f"{path}.{key}") for key, item in value.items()}
+        raise InputError(f"{path} must be a mapping of texts to numbers, got {value!r}.")
     if expected is float and not isinstance(value, bool):
         try:
             number = float(value)

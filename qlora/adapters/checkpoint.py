@@ -5,21 +5,35 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from qlora.adapters.attach import adapted_layers, attach
-from qlora.config import AdapterConfig
+from qlora.adapters import peft_config
+from qlora.adapters.attach import (
+    active_adapter,
+    adapter_names,
+    add_adapter,
+    check_name,
+    delete_adapter,
+    factors_of,
+    linear_layers,
+    trained_copies,
+)
 from qlora.errors import InputError
+from qlora.layers.lora_linear import DEFAULT_NAME
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
+_PICKLE_NAME = "adapter_model.bin"
 _PREFIX = "base_model.model."
 
 
-def save_adapter(model: nn.Module, folder: Path, *, base_model: str) -> None:
-    """Write the adapters of `model` so that PEFT (and `load_adapter`) can load them.
+def save_adapter(
+    model: nn.Module, folder: Path, *, base_model: str, name: str | None = None, task: str = "causal"
+) -> None:
+    """Write one adapter of `model` so that PEFT (and `load_adapter`) can load it.
 
     The files are written to a folder beside and moved into place, so `folder` holds the old adapter or the new one,
     never a part of one.
@@ -28,34 +42,30 @@ def save_adapter(model: nn.Module, folder: Path, *, base_model: str) -> None:
         model: with adapters attached.
         folder: to write to; an adapter that is there is replaced.
         base_model: name or folder of the base model, for the configuration.
+        name: of the adapter; None is the active one. The files do not hold it, so it may be loaded under another.
+        task: "causal", "seq2seq" or "classification", for the configuration.
 
     Raises:
-        InputError: the model has no adapters (the file would be empty), or the disk is full or not writable.
+        InputError: the model has no such adapter (the file would be empty), `folder` holds something else, or the disk
+            is full or not writable.
     """
     from safetensors.torch import save_file
 
-    layers = dict(adapted_layers(model))
-    if not layers:
-        raise InputError("The model has no adapters, so there is nothing to save: attach them first.")
-    first = next(iter(layers.values()))
-    config = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_model,
-        "r": first.r,
-        "lora_alpha": first.alpha,
-        "lora_dropout": first.dropout,
-        "target_modules": sorted({name.rpartition(".")[2] for name in layers}),
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-        "init_lora_weights": True,
-        "use_rslora": False,
-    }
-    tensors = {}
-    for name, layer in layers.items():
-        tensors[f"{_PREFIX}{name}.lora_A.weight"] = layer.lora_A.detach().cpu().contiguous()
-        tensors[f"{_PREFIX}{name}.lora_B.weight"] = layer.lora_B.detach().cpu().contiguous()
+    name = name or active_adapter(model)
+    tensors = adapter_tensors(model, name) if name else {}
+    if not tensors:
+        known = adapter_names(model)
+        why = f"no adapter {name!r}, only {', '.join(known)}" if known else "no adapters"
+        raise InputError(f"The model has {why}, so there is nothing to save: attach them first.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG_NAME).exists():
+        raise InputError(f"The folder {folder} holds something other than an adapter: name another folder.")
+    config = peft_config.written(
+        factors_of(model, name),
+        target_modules=_target_modules(model, name),
+        modules_to_save=[module for module, _ in trained_copies(model, name)],
+        base_model=base_model,
+        task=task,
+    )
     part = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -73,16 +83,72 @@ def save_adapter(model: nn.Module, folder: Path, *, base_model: str) -> None:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def load_adapter(model: nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-    """Attach the adapters in `folder` (ours or PEFT's) to a base model.
+def load_adapter(
+    model: nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32, name: str = DEFAULT_NAME
+) -> None:
+    """Put the adapter in `folder` (ours or PEFT's) on a model, under a name, and make it the active one.
+
+    Which layers it is for is read from the tensors, so every way of PEFT to choose layers is understood.
+
+    Args:
+        model: the base model, with or without other adapters; unchanged when an error is raised.
+        folder: of the adapter.
+        dtype: of the adapter's parameters.
+        name: to give it.
 
     Raises:
-        InputError: a file is missing or damaged, the adapter is of another kind, or it does not fit the model.
+        InputError: a file is missing or damaged, or a pickle; the adapter is of another kind, or uses an option of PEFT
+            that we do not have (it is named); it does not fit the model; the name is taken.
     """
+    check_name(model, name)
+    config, tensors = _read(folder)
+    settings, whole = peft_config.read(config, folder)
+    tensors = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
+    layers = {key.rpartition(".lora_")[0] for key in tensors if key.endswith((".lora_A.weight", ".lora_B.weight"))}
+    known = linear_layers(model)
+    copied = {
+        module
+        for module, _ in model.named_modules()
+        if any(module == end or module.endswith(f".{end}") for end in whole)
+        and any(key.startswith(f"{module}.") for key in tensors)
+    }
+    for key in sorted(tensors):
+        if key.rpartition(".lora_")[0] not in known and not key.startswith(tuple(f"{module}." for module in copied)):
+            raise _misfit(folder, f"it has {_PREFIX}{key}, which the model lacks")
+    add_adapter(model, [n for n in known if n in layers], sorted(copied), settings, dtype=dtype, name=name)
+    try:
+        _copy(tensors, adapter_tensors(model, name, prefix=""), folder)
+    except InputError:
+        delete_adapter(model, name)
+        raise
+
+
+def adapter_tensors(model: nn.Module, name: str, prefix: str = _PREFIX) -> dict[str, torch.Tensor]:
+    """The tensors of the adapter `name` by their keys in PEFT's file; empty without such an adapter.
+
+    Returns:
+        lora_A (r, in) and lora_B (out, r) of each layer, and the parameters of each module that is trained whole. They
+        are on their device and share memory with the model.
+    """
+    tensors = {}
+    for layer_name, factors in factors_of(model, name).items():
+        tensors[f"{prefix}{layer_name}.lora_A.weight"] = factors.lora_A.detach()
+        tensors[f"{prefix}{layer_name}.lora_B.weight"] = factors.lora_B.detach()
+    for module_name, module in trained_copies(model, name):
+        tensors |= {f"{prefix}{module_name}.{key}": tensor for key, tensor in module.state_dict().items()}
+    return tensors
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    missing = [name for name in (CONFIG_NAME, WEIGHTS_NAME) if not (folder / name).exists()]
+    missing = [file for file in (CONFIG_NAME, WEIGHTS_NAME) if not (folder / file).exists()]
+    if WEIGHTS_NAME in missing and (folder / _PICKLE_NAME).exists():
+        raise InputError(
+            f"{folder / _PICKLE_NAME} is a pickle file, which can run code when it is read: save the adapter as "
+            f"{WEIGHTS_NAME}, with PEFT's save_pretrained, where you trust it."
+        )
     if missing:
         raise InputError(f"There is no adapter in {folder}: {' and '.join(missing)} missing.")
     try:
@@ -90,20 +156,37 @@ def load_adapter(model: nn.Module, folder: Path, *, dtype: torch.dtype = torch.f
         tensors = load_file(folder / WEIGHTS_NAME)
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise InputError(f"The adapter in {folder} is damaged: {error}") from None
-    if config.get("peft_type") != "LORA":
-        raise InputError(f"The adapter in {folder} is of type {config.get('peft_type')!r}, expected 'LORA'.")
-    attach(model, AdapterConfig(config["r"], config["lora_alpha"], config.get("lora_dropout", 0.0)), dtype=dtype)
-    layers = dict(adapted_layers(model))
-    expected = {f"{_PREFIX}{name}.lora_{side}.weight": (layer, side) for name, layer in layers.items() for side in "AB"}
-    if unknown := sorted(tensors.keys() - expected.keys()):
-        raise InputError(f"The adapter in {folder} does not fit the model: it has {unknown[0]}, which the model lacks.")
-    if absent := sorted(expected.keys() - tensors.keys()):
-        raise InputError(f"The adapter in {folder} does not fit the model: {absent[0]} is missing.")
-    for key, (layer, side) in expected.items():
-        parameter = layer.lora_A if side == "A" else layer.lora_B
-        if parameter.shape != tensors[key].shape:
-            raise InputError(
-                f"The adapter in {folder} does not fit the model: {key} has shape {tuple(tensors[key].shape)}, "
-                f"expected {tuple(parameter.shape)}."
-            )
-        parameter.data.copy_(tensors[key])
+    if not isinstance(config, dict):
+        raise InputError(f"The adapter in {folder} is damaged: {CONFIG_NAME} must hold an object.")
+    if not tensors:
+        raise InputError(f"The adapter in {folder} is empty: {WEIGHTS_NAME} holds no tensor, so nothing was trained.")
+    return config, tensors
+
+
+def _copy(tensors: dict[str, torch.Tensor], targets: dict[str, torch.Tensor], folder: Path) -> None:
+    if unknown := sorted(tensors.keys() - targets.keys()):
+        raise _misfit(folder, f"it has {_PREFIX}{unknown[0]}, which the model lacks")
+    if absent := sorted(targets.keys() - tensors.keys()):
+        raise _misfit(folder, f"{_PREFIX}{absent[0]} is missing")
+    for key, target in targets.items():
+        got, expected = tuple(tensors[key].shape), tuple(target.shape)
+        if got != expected:
+            raise _misfit(folder, f"{_PREFIX}{key} has shape {got}, expected {expected}")
+        if not tensors[key].isfinite().all():
+            raise InputError(f"The adapter in {folder} is damaged: {_PREFIX}{key} holds values that are not finite.")
+    for key, target in targets.items():
+        target.copy_(tensors[key])
+
+
+def _misfit(folder: Path, reason: str) -> InputError:
+    return InputError(f"The adapter in {folder} does not fit the model: {reason}.")
+
+
+def _target_modules(model: nn.Module, name: str) -> list[str]:
+    """What PEFT finds the adapted layers by: the last parts of their names, or the whole names where a last part also
+    fits another module."""
+    adapted = set(factors_of(model, name))
+    ends = {layer.rpartition(".")[2] for layer in adapted}
+    whole = tuple(f"{module}." for module, _ in trained_copies(model, name))
+    fitting = {n for n, _ in model.named_modules() if n.rpartition(".")[2] in ends and not n.startswith(whole)}
+    return sorted(ends if fitting == adapted else adapted)

@@ -14,6 +14,7 @@ from transformers.quantizers.quantizers_utils import get_module_from_name
 from qlora.errors import InputError
 from qlora.layers.lora_linear import LoraLinear
 from qlora.layers.quantized_linear import QuantizedLinear
+from qlora.layers.trained_copy import TrainedCopy
 from qlora.quantization.bitsandbytes_format import CONSTANTS, DESCRIPTIONS, from_checkpoint, to_checkpoint
 from qlora.quantization.weight import QuantizedWeight, quantize
 
@@ -132,11 +133,13 @@ def checkpoint_state(model: nn.Module) -> dict[str, torch.Tensor]:
     Raises:
         InputError: an adapter is attached; its base layers have other names than the model's.
     """
-    adapted = next((name for name, module in model.named_modules() if isinstance(module, LoraLinear)), None)
+    adapted = next(
+        (name for name, module in model.named_modules() if isinstance(module, LoraLinear | TrainedCopy)), None
+    )
     if adapted is not None:
         raise InputError(
             f"{adapted} carries an adapter, which is saved on its own (qlora.adapters.checkpoint): save the base model "
-            "before an adapter is attached, or after it is taken off."
+            "before an adapter is attached, or after it is deleted, or merge it."
         )
     state = model.state_dict()
     for name, module in model.named_modules():

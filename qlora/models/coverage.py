@@ -10,6 +10,8 @@ from torch import nn
 
 from qlora.layers.lora_linear import LoraLinear
 from qlora.layers.quantized_linear import QuantizedLinear
+from qlora.layers.trained_copy import TrainedCopy
+from qlora.models.tasks import classifier_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -113,7 +115,10 @@ def coverage(model: "PreTrainedModel") -> Coverage:
     Args:
         model: loaded with `QuantizationConfig`; an adapter may be attached.
     """
-    head = model.get_output_embeddings()
+    classifier = classifier_head(model)
+    outer = model.get_submodule(classifier) if classifier else model.get_output_embeddings()
+    head = set(outer.modules()) if outer else set()
+    adapters = tuple(f"{n}.adapters." for n, m in model.named_modules() if isinstance(m, LoraLinear | TrainedCopy))
     quantized, left, seen = [], [], set()
     for name, module, parameter_name, parameter in _parameters(model):
         if id(parameter) in seen:
@@ -124,7 +129,7 @@ def coverage(model: "PreTrainedModel") -> Coverage:
             quantized.append(Quantized(name, weight.shape.numel(), weight.nbytes))
             continue
         full_name = f"{name}.{parameter_name}" if name else parameter_name
-        reason = _reason(model, name, module, parameter, head)
+        reason = ADAPTER if full_name.startswith(adapters) else _reason(model, name, module, parameter, head)
         left.append(Left(full_name, parameter.numel(), parameter.nbytes, parameter.dtype, reason))
     return Coverage(tuple(quantized), tuple(left))
 
@@ -135,13 +140,13 @@ def _parameters(model: nn.Module) -> Iterable[tuple[str, nn.Module, str, nn.Para
             yield name, module, parameter_name, parameter
 
 
-def _reason(model: nn.Module, name: str, module: nn.Module, parameter: nn.Parameter, head: nn.Module | None) -> str:
+def _reason(
+    model: nn.Module, name: str, module: nn.Module, parameter: nn.Parameter, head: set[nn.Module | None]
+) -> str:
     kind = type(module).__name__
-    if isinstance(module, LoraLinear):
-        return ADAPTER
     if isinstance(module, nn.Embedding):
         return EMBEDDING
-    if module is head:
+    if module in head:
         return HEAD
     if parameter.ndim < 2:
         return VECTOR

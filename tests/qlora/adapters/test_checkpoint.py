@@ -90,7 +90,7 @@ def test_a_model_without_adapters_is_not_saved_as_an_empty_file(tmp_path):
 
 
 def test_attaching_twice_is_refused():
-    with pytest.raises(InputError, match="has adapters already"):
+    with pytest.raises(InputError, match="has an adapter 'default' already"):
         attach(trained("llama"), AdapterConfig(), dtype=torch.float32)
 
 

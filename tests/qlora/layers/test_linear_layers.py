@@ -25,7 +25,9 @@ def test_gradients_by_finite_differences(dropout, quantized):
 
     def call(x, lora_A, lora_B):
         torch.manual_seed(1)  # the same dropout each time
-        return torch.func.functional_call(layer, {"lora_A": lora_A, "lora_B": lora_B}, (x,))
+        return torch.func.functional_call(
+            layer, {"adapters.default.lora_A": lora_A, "adapters.default.lora_B": lora_B}, (x,)
+        )
 
     assert torch.autograd.gradcheck(call, (x, layer.lora_A, layer.lora_B))
 
@@ -51,7 +53,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_disabled_one_neither():
     torch.testing.assert_close(qlora.LoraLinear(base, 2, 4.0)(x), base(x))
     layer = adapted(base)
     assert not torch.allclose(layer(x), base(x))
-    layer.enabled = False
+    layer.active = None
     assert torch.equal(layer(x), base(x))
 
 
