@@ -117,7 +117,7 @@ def coverage(model: "PreTrainedModel") -> Coverage:
     """
     classifier = classifier_head(model)
     outer = model.get_submodule(classifier) if classifier else model.get_output_embeddings()
-    head = set(outer.modules()) if outer else set()
+    head = set() if outer is None else set(outer.modules())
     adapters = tuple(f"{n}.adapters." for n, m in model.named_modules() if isinstance(m, LoraLinear | TrainedCopy))
     quantized, left, seen = [], [], set()
     for name, module, parameter_name, parameter in _parameters(model):
@@ -140,9 +140,7 @@ def _parameters(model: nn.Module) -> Iterable[tuple[str, nn.Module, str, nn.Para
             yield name, module, parameter_name, parameter
 
 
-def _reason(
-    model: nn.Module, name: str, module: nn.Module, parameter: nn.Parameter, head: set[nn.Module | None]
-) -> str:
+def _reason(model: nn.Module, name: str, module: nn.Module, parameter: nn.Parameter, head: set[nn.Module]) -> str:
     kind = type(module).__name__
     if isinstance(module, nn.Embedding):
         return EMBEDDING
