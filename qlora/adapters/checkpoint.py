@@ -106,16 +106,16 @@ def load_adapter(
     tensors = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
     layers = {key.rpartition(".lora_")[0] for key in tensors if key.endswith((".lora_A.weight", ".lora_B.weight"))}
     known = linear_layers(model)
-    copied = {
-        module
-        for module, _ in model.named_modules()
-        if any(module == end or module.endswith(f".{end}") for end in whole)
-        and any(key.startswith(f"{module}.") for key in tensors)
-    }
+    # PEFT takes every module whose name ends in one of these, and a copy of the outermost where they nest.
+    copied: list[str] = []
+    for module, _ in model.named_modules():
+        if module.endswith(tuple(whole)) and not module.startswith(tuple(f"{outer}." for outer in copied)):
+            copied += [module] if any(key.startswith(f"{module}.") for key in tensors) else []
+    inside = tuple(f"{module}." for module in copied)
     for key in sorted(tensors):
-        if key.rpartition(".lora_")[0] not in known and not key.startswith(tuple(f"{module}." for module in copied)):
+        if key.rpartition(".lora_")[0] not in known and not key.startswith(inside):
             raise _misfit(folder, f"it has {_PREFIX}{key}, which the model lacks")
-    add_adapter(model, [n for n in known if n in layers], sorted(copied), settings, dtype=dtype, name=name)
+    add_adapter(model, [n for n in known if n in layers], copied, settings, dtype=dtype, name=name)
     try:
         _copy(tensors, adapter_tensors(model, name, prefix=""), folder)
     except InputError:

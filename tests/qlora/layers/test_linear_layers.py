@@ -32,19 +32,54 @@ def test_gradients_by_finite_differences(dropout, quantized):
     assert torch.autograd.gradcheck(call, (x, layer.lora_A, layer.lora_B))
 
 
-def test_only_the_input_is_kept_for_the_backward_pass():
-    layer = adapted(qlora.QuantizedLinear.from_linear(nn.Linear(64, 48)))
-    x = torch.randn(16, 64, requires_grad=True)
+def kept_for_backward(layer, x):
+    """Tensors that autograd keeps of a call, besides the layer's own."""
     own = {t.untyped_storage().data_ptr() for t in [*layer.parameters(), *layer.buffers()]}
-    kept = set()
+    kept = {}
 
     def keep(tensor):
-        kept.add(tensor.untyped_storage().data_ptr())
+        kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         layer(x)
-    assert kept - own == {x.untyped_storage().data_ptr()}
+    return [tensor for place, tensor in kept.items() if place not in own]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("quantized", [False, True])
+def test_only_the_input_and_the_seed_are_kept_for_the_backward_pass(quantized, dtype, dropout):
+    base = nn.Linear(64, 48)
+    layer = adapted(qlora.QuantizedLinear.from_linear(base) if quantized else base, dropout=dropout)
+    layer.add("other", 8, 8.0)
+    x = torch.randn(16, 64, dtype=dtype, requires_grad=True)
+    kept = kept_for_backward(layer, x)
+    assert sum(t is x or t.data_ptr() == x.data_ptr() for t in kept) == 1
+    assert sum(t.nbytes for t in kept) == x.nbytes + (8 if dropout else 0)
+
+
+def test_a_disabled_adapter_keeps_nothing():
+    layer = adapted(qlora.QuantizedLinear.from_linear(nn.Linear(64, 48)))
+    layer.active = None
+    assert kept_for_backward(layer, torch.randn(16, 64, requires_grad=True)) == []
+
+
+def test_a_layer_uses_the_active_one_of_its_adapters():
+    layer = adapted(nn.Linear(32, 8), name="one")
+    layer.add("two", 2, 4.0, rslora=True)
+    x = torch.randn(3, 32)
+    one = layer(x)
+    nn.init.normal_(layer.adapters["two"].lora_B)
+    assert torch.equal(layer(x), one), "an adapter that is not active has an effect"
+    layer.active = "two"
+    factors = layer.adapters["two"]
+    expected = layer.base(x) + 4.0 / 2**0.5 * x @ factors.lora_A.T @ factors.lora_B.T
+    torch.testing.assert_close(layer(x), expected)
+    layer.active = "elsewhere"  # an adapter that other layers have
+    assert torch.equal(layer(x), layer.base(x))
+    with pytest.raises(ValueError, match="has an adapter 'two' already"):
+        layer.add("two", 2, 4.0)
 
 
 def test_a_fresh_adapter_changes_nothing_and_a_disabled_one_neither():
