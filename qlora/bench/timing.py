@@ -41,6 +41,25 @@ def graph_microseconds(calls: Sequence[Callable[[], object]], replays: int = 20)
     return statistics.median(times)
 
 
+def eager_microseconds(calls: Sequence[Callable[[], object]], repeats: int = 5) -> float:
+    """Median time of one call in µs, for what cannot be captured in a graph: launch gaps and host work are in it.
+
+    Args:
+        calls: as in `graph_microseconds`.
+        repeats: timed rounds over all calls; the median counts.
+    """
+    times = []
+    for _ in range(repeats + 1):
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        for call in calls:
+            call()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(begin.elapsed_time(end) * 1e3 / len(calls))
+    return statistics.median(times[1:])
+
+
 def input_sets(bytes_of_one: int, cache_multiples: int = 6, most: int = 64) -> int:
     """How many input sets exceed the L2 cache `cache_multiples` times."""
     cache = torch.cuda.get_device_properties(0).L2_cache_size

@@ -6,10 +6,11 @@ import triton.language as tl
 
 from qlora.quantization.double_quantization import ABSMAX_BLOCK_SIZE
 
+_LEVELS = tl.constexpr(16)
 # Codes in a 32-bit word. One word a thread makes the loads and the 16-byte stores of a warp contiguous.
 _CODES_PER_WORD = 8
 _TILE_WORDS = 256
-_WARPS = 4
+_WARPS = 2
 
 
 @triton.jit
@@ -28,9 +29,12 @@ def _dequantize_4bit(
     CODES: tl.constexpr,  # codes in one loaded unit: 8 in a 32-bit word, 2 in a byte
     TILE: tl.constexpr,  # units of one program
 ):
+    # Shared memory answers all threads of a warp at once; sixteen look-ups in global memory would not.
+    levels = tl.load(codebook_ptr + tl.arange(0, _LEVELS))
     unit = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)  # (TILE,)
     inside = unit * CODES < count
-    bits = tl.load(packed_ptr + unit, mask=inside, other=0).to(tl.int32)
+    # Codes are read once and weights are not read here: neither should push other data out of the cache.
+    bits = tl.load(packed_ptr + unit, mask=inside, other=0, eviction_policy="evict_first").to(tl.int32)
     block = unit // (BLOCK_SIZE // CODES)
     if NESTED:
         level = tl.load(nested_codebook_ptr + tl.load(absmax_ptr + block, mask=inside, other=0).to(tl.int32))
@@ -41,9 +45,9 @@ def _dequantize_4bit(
     place = tl.arange(0, CODES)
     # The first code of each byte is its high nibble: shifts 4, 0, 12, 8, …
     codes = (bits[:, None] >> ((place * 4) ^ 4)[None, :]) & 15  # (TILE, CODES)
-    weights = tl.load(codebook_ptr + codes) * scale[:, None]
+    weights = tl.reshape(tl.gather(levels, tl.reshape(codes, (TILE * CODES,)), 0), (TILE, CODES)) * scale[:, None]
     index = unit[:, None] * CODES + place[None, :]
-    tl.store(out_ptr + index, weights.to(out_ptr.dtype.element_ty), mask=index < count)
+    tl.store(out_ptr + index, weights.to(out_ptr.dtype.element_ty), mask=index < count, cache_modifier=".cs")
 
 
 def dequantize_4bit(

@@ -171,6 +171,7 @@ def quantized_linear_reference(
     codebook: torch.Tensor,
     block_size: int,
     out_features: int,
+    quant_type: str,
 ) -> torch.Tensor:
     """y = x · Wᵀ with W decoded to x's dtype (equation 5 of the paper, without the adapter). Bias is the caller's.
 
@@ -179,6 +180,7 @@ def quantized_linear_reference(
     Args:
         x: (…, in_features).
         out_features: rows of W; the other arguments are those of `dequantize`.
+        quant_type: name of the data type whose levels `codebook` holds: a backend may compile them in.
 
     Returns:
         (…, out_features), x's dtype.
@@ -205,20 +207,20 @@ quantized_linear = torch.library.custom_op("qlora::quantized_linear", quantized_
 
 
 @quantized_linear.register_fake
-def _(x, packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out_features):
+def _(x, packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out_features, quant_type):
     check_linear(x, packed, absmax, codebook, block_size, out_features)
     return x.new_empty((*x.shape[:-1], out_features))
 
 
 def _save_for_backward(ctx, inputs, output):
-    x, *quantized, block_size, out_features = inputs
+    x, *quantized, block_size, out_features, _ = inputs
     ctx.save_for_backward(*quantized)
     ctx.block_size, ctx.shape = block_size, (out_features, x.shape[-1])
 
 
 def _backward(ctx, grad):
     weight = dequantize(*ctx.saved_tensors, ctx.block_size, ctx.shape, grad.dtype)
-    return (grad @ weight, *[None] * 8)
+    return (grad @ weight, *[None] * 9)
 
 
 quantized_linear.register_autograd(_backward, setup_context=_save_for_backward)

@@ -132,7 +132,8 @@ class QuantizedLinear(nn.Module):
             ValueError: as `check_input`.
         """
         check_input(x, self)
-        y = ops.quantized_linear(x, *self.quantized_weight.tensors(), self.block_size, self.out_features)
+        stored = self.quantized_weight.tensors()
+        y = ops.quantized_linear(x, *stored, self.block_size, self.out_features, self.quant_type)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
     def extra_repr(self) -> str:

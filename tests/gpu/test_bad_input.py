@@ -38,7 +38,9 @@ def test_an_input_on_another_device_is_named():
         layer(torch.randn(2, 64))
     weight = qlora.quantize(torch.randn(32, 64))
     with pytest.raises(ValueError, match=r"x: expected it on the weight's device cpu, got cuda:0"):
-        torch.ops.qlora.quantized_linear(torch.randn(2, 64, device="cuda"), *weight.tensors(), 64, 32)
+        torch.ops.qlora.quantized_linear(
+            torch.randn(2, 64, device="cuda"), *weight.tensors(), 64, 32, weight.quant_type
+        )
 
 
 def test_codes_that_do_not_belong_to_the_shape_are_named():

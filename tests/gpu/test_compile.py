@@ -20,7 +20,7 @@ def test_the_operators_make_one_graph():
         nested, nested_absmax, offset = ops.quantize_absmax(absmax)
         stored = (codes, nested, nested_absmax, offset, weight.nested_codebook, weight.codebook)
         decoded = ops.dequantize(*stored, 64, weights.shape, torch.bfloat16)
-        return *stored[:4], decoded, ops.quantized_linear(x, *stored, 64, weights.shape[0])
+        return *stored[:4], decoded, ops.quantized_linear(x, *stored, 64, weights.shape[0], "nf4")
 
     compiled = torch.compile(all_of_them, fullgraph=True)
     for rows in (1, 16, 512):

@@ -42,6 +42,42 @@ def test_dequantize_equals_the_reference_to_the_bit(name, dtype, shape):
             assert torch.equal(ops.dequantize(*moved, block_size, shape, dtype).cpu(), expected)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5, 16, 31, 33])
+@pytest.mark.parametrize("shape", [(4096, 4096), (300, 1984), (1000, 11008), (1, 256), (77, 96)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_products_are_as_exact_as_plain_ones(dtype, shape, rows):
+    for name, block_size, nested in (
+        ("nf4", 64, True),
+        ("nf4", 32, False),
+        ("fp4-e2m1", 64, True),
+        ("int4", 128, True),
+    ):
+        weight = torch.randn(shape, device="cuda", dtype=torch.bfloat16)
+        weight = qlora.quantize(weight, name, block_size=block_size, double_quantization=nested)
+        x = torch.randn(2, rows, shape[1], device="cuda", dtype=dtype)
+        x[..., 7] *= 100
+        for part in (x, x[0], x[0, 0], x[:, :, :]):
+            exact = part.double() @ weight.dequantize(torch.float32).double().T
+            plain = part @ weight.dequantize(dtype).T
+            y = ops.quantized_linear(part, *weight.tensors(), block_size, shape[0], name)
+            assert y.shape == plain.shape and y.dtype == dtype
+            again = ops.quantized_linear(part, *weight.tensors(), block_size, shape[0], name)
+            assert torch.equal(y, again), "the order of the sums must not change from run to run"
+            # A few elements can be lucky in the plain product: its result's own rounding is allowed beside the factor.
+            allowed = 2 * (plain - exact).norm() / exact.norm() + torch.finfo(dtype).eps / 2
+            assert (y - exact).norm() / exact.norm() <= allowed, (name, block_size, tuple(part.shape))
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_infinity_and_nan_in_x_reach_the_result(rows):
+    weight = qlora.quantize(torch.randn(64, 512, device="cuda"))
+    for bad in (float("nan"), float("inf")):
+        x = torch.randn(rows, 512, device="cuda", dtype=torch.bfloat16)
+        x[:, 100] = bad
+        y = ops.quantized_linear(x, *weight.tensors(), 64, 64, "nf4")
+        assert not torch.isfinite(y).any()
+
+
 def test_codes_of_ten_million_weights_differ_in_at_most_one_of_a_million():
     weights = torch.randn(10_000_000, generator=torch.Generator().manual_seed(2))
     here, there = qlora.quantize(weights), qlora.quantize(weights.cuda())
@@ -68,7 +104,7 @@ def test_operators_pass_torchs_own_check():
     quantized = qlora.quantize(torch.randn(70, 96, device="cuda"))
     x = torch.randn(3, 96, device="cuda", requires_grad=True)
     torch.library.opcheck(torch.ops.qlora.dequantize, (*quantized.tensors(), 64, (70, 96), torch.bfloat16))
-    torch.library.opcheck(torch.ops.qlora.quantized_linear, (x, *quantized.tensors(), 64, 70))
+    torch.library.opcheck(torch.ops.qlora.quantized_linear, (x, *quantized.tensors(), 64, 70, "nf4"))
 
 
 def test_a_run_trains_on_the_gpu(tmp_path):

@@ -5,6 +5,8 @@ import torch
 import qlora
 from qlora.kernels import ops
 from qlora.kernels.dequantize import dequantize_4bit
+from qlora.kernels.matmul import linear_few_rows
+from qlora.kernels.matvec import linear_one_row
 from qlora.kernels.quantize import quantize_4bit, quantize_absmax
 from qlora.quantization.codebook import decision_thresholds
 
@@ -19,6 +21,39 @@ CASES = (
     ("fp4-e3m0", torch.float32, 64),
     ("int4", torch.float32, 32),
 )
+
+
+# Data type, shape of the weight, block size, double quantization, rows: in_features that fill no tile, rows of W that
+# fill none, one step and many, parts of a row of W on programs of their own.
+PRODUCTS = (
+    ("nf4", (19, 256), 64, True, 1),
+    ("nf4", (5, 2112), 64, True, 9),
+    ("nf4", (7, 512), 128, False, 3),
+    ("fp4-e2m1", (5, 576), 64, False, 1),
+    ("int4", (5, 576), 64, True, 2),
+)
+
+
+def check_products() -> None:
+    for name, shape, block_size, nested, rows in PRODUCTS:
+        random = torch.Generator().manual_seed(0)
+        weight = torch.randn(shape, generator=random, dtype=torch.float16)
+        weight = qlora.quantize(weight, name, block_size=block_size, double_quantization=nested)
+        x = torch.randn(rows, shape[1], generator=random, dtype=torch.float16)
+        x[:, 3] = 40  # one element much larger than the others, as language models have them
+        exact = x.double() @ weight.dequantize(torch.float32).double().T
+        plain = (x.float() @ weight.dequantize(torch.float16).float().T).half()
+        allowed = 2 * (plain - exact).norm() / exact.norm()
+        assert allowed < 1e-3, "the plain product is wrong, so this proves nothing"
+        for product in [linear_few_rows, linear_one_row][: 2 if rows == 1 else 1]:
+            y = product(x, *weight.tensors(), block_size, shape[0], name)
+            error = (y - exact).norm() / exact.norm()
+            assert error <= allowed, f"{product.__name__}, {name}, {shape}, {rows} rows: {error} > {allowed}"
+        if rows == 1:
+            for bad in (float("nan"), float("inf")):
+                x[0, 40] = bad
+                y = linear_one_row(x, *weight.tensors(), block_size, shape[0], name)
+                assert not torch.isfinite(y).any(), f"{bad} in x was lost"
 
 
 def main() -> None:
@@ -38,7 +73,8 @@ def main() -> None:
                 out = torch.full(shape, float("nan"), dtype=dtype)
                 dequantize_4bit(*quantized.tensors(), block_size, out)
                 assert torch.equal(out, quantized.dequantize()), where
-    print(f"{len(SHAPES) * len(CASES)} cases equal")
+    check_products()
+    print(f"{len(SHAPES) * len(CASES)} cases equal, {len(PRODUCTS)} products right")
 
 
 if __name__ == "__main__":

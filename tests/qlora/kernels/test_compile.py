@@ -53,7 +53,7 @@ def test_the_operators_make_one_graph(name):
         nested, nested_absmax, offset = ops.quantize_absmax(absmax)
         stored = (codes, nested, nested_absmax, offset, nested_levels, levels)
         decoded = ops.dequantize(*stored, 64, weights.shape, torch.float32)
-        return *stored[:4], decoded, ops.quantized_linear(x, *stored, 64, weights.shape[0])
+        return *stored[:4], decoded, ops.quantized_linear(x, *stored, 64, weights.shape[0], "nf4")
 
     weights, x = torch.randn(33, 31), torch.randn(5, 31)
     compiled = torch.compile(all_of_them, fullgraph=True, backend="aot_eager")(weights, x)

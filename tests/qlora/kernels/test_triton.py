@@ -23,13 +23,13 @@ def run(script: str, *arguments: str, **environment: str) -> str:
 
 
 def test_kernels_equal_the_reference_under_the_interpreter():
-    assert run("interpreted.py", TRITON_INTERPRET="1") == "36 cases equal\n"
+    assert run("interpreted.py", TRITON_INTERPRET="1") == "36 cases equal, 5 products right\n"
 
 
 @pytest.mark.parametrize("capability", ["80", "90"])
 def test_kernels_compile_ahead_of_time_without_spilling(capability, tmp_path):
     reported = json.loads(run("compiled.py", capability, TRITON_CACHE_DIR=str(tmp_path)))
-    assert set(reported) == {"dequantize", "quantize", "quantize_absmax"}
+    assert {"dequantize", "quantize", "quantize_absmax", "few_rows", "one_row", "fix_point"} <= set(reported)
     for name, usage in reported.items():
         assert usage["stack_bytes"] == 0, f"{name} spills: {usage}"
         assert 0 < usage["registers"] <= 255, usage
