@@ -21,12 +21,24 @@ def _require(ok: bool, field: str, expected: str, got: object) -> None:
 class ModelConfig:
     """Attributes:
     name: "smollm2-135m-instruct" (the packaged demo model), a folder with a Hugging Face checkpoint, or a hub name.
+    task: what it is to learn: "causal" (to write on), "seq2seq" (a target from a source, as T5 does) or
+        "classification" (the class of a text; the head is trained in full).
+    labels: names of the classes, in the order of the head's outputs.
     """
 
     name: str = "smollm2-135m-instruct"
+    task: str = "causal"
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self):
         _require(bool(self.name.strip()), "model.name", "the name or folder of a model", self.name)
+        tasks = ("causal", "seq2seq", "classification")
+        _require(self.task in tasks, "model.task", f"one of {', '.join(tasks)}", self.task)
+        if self.task == "classification":
+            distinct = len(set(self.labels)) == len(self.labels) >= 2
+            _require(distinct, "model.labels", "two or more different names for model.task classification", self.labels)
+        else:
+            _require(not self.labels, "model.labels", f"empty for model.task {self.task}", self.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,6 +260,14 @@ class RunConfig:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     output: str = "runs/qlora"
+
+    def __post_init__(self):
+        if self.model.task != "causal":
+            only = f"for model.task {self.model.task}"
+            _require(not self.data.packing, "data.packing", f"false {only}", True)
+            _require(self.data.loss_on == "completions", "data.loss_on", f"completions {only}", self.data.loss_on)
+            prompts = self.training.sample_prompts
+            _require(not prompts, "training.sample_prompts", f"empty {only}", list(prompts))
 
 
 def from_mapping(fields: Any, config_type: type = RunConfig, where: str = "") -> Any:

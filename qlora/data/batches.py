@@ -2,8 +2,8 @@
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same on `device`."""
         names = ("input_ids", "labels", "attention_mask", "position_ids")
-        return Batch(**{**self.__dict__, **{name: getattr(self, name).to(device) for name in names}})
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def model_inputs(self) -> dict[str, Any]:
         """Arguments of the model's forward besides the labels.
@@ -113,6 +113,7 @@ class Batches(Iterator[Batch]):
         pack_into: tokens of a row that samples are packed into by `first_fit_decreasing`; None puts one sample into
             a row. Who is packed with whom changes from epoch to epoch among samples of the same length.
         group_by_length: put samples of similar length into a batch, which saves padding; batches come in random order.
+        join: makes a batch of rows; `collate`, or what stands for it in another task (`data.tasks`).
 
     Attributes:
         per_epoch: batches of an epoch, the same in each.
@@ -131,9 +132,11 @@ class Batches(Iterator[Batch]):
         seed: int,
         pack_into: int | None = None,
         group_by_length: bool = False,
+        join: Callable[..., Batch] = collate,
     ):
+        self.join = join
         self._samples = samples if isinstance(samples, EncodedSamples) else EncodedSamples(samples)
-        self._batch_size, self._pad_id, self._seed = batch_size, pad_id, seed
+        self.batch_size, self.pad_id, self._seed = batch_size, pad_id, seed
         self._pack_into, self._group_by_length = pack_into, group_by_length
         self._planned_epoch, self._plan = -1, []
         self.position = 0
@@ -154,7 +157,7 @@ class Batches(Iterator[Batch]):
         epoch, index = divmod(position, self.per_epoch)
         rows = self._plan_of(epoch)[index]
         encoded = [[self._samples[i] for i in row] for row in rows]
-        return collate(encoded, self._pad_id, rows, packed=self._pack_into is not None)
+        return self.join(encoded, self.pad_id, rows, packed=self._pack_into is not None)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: the position, and a fingerprint of the data and of how it is batched."""
@@ -177,7 +180,7 @@ class Batches(Iterator[Batch]):
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of every token and label and of the settings that decide the order, in hexadecimal."""
-        settings = (self._batch_size, self._seed, self._pack_into, self._group_by_length)
+        settings = (self.batch_size, self._seed, self._pack_into, self._group_by_length)
         digest = hashlib.sha256(repr(settings).encode())
         for part in self._samples.contents():
             digest.update(part)
@@ -192,7 +195,7 @@ class Batches(Iterator[Batch]):
         generator = torch.Generator().manual_seed(self._seed)
         for _ in range(epoch + 1):
             order = torch.randperm(len(self._samples), generator=generator).tolist()
-        lengths, size = self._samples.lengths, self._batch_size
+        lengths, size = self._samples.lengths, self.batch_size
         if self._pack_into is not None:
             packed = first_fit_decreasing([lengths[i] for i in order], self._pack_into)
             rows = [[order[i] for i in packed[p]] for p in torch.randperm(len(packed), generator=generator).tolist()]
@@ -211,6 +214,8 @@ class Batches(Iterator[Batch]):
 
 def batches_of(config: RunConfig, encoded: EncodedSamples, pad_id: int | None) -> Batches:
     """The batches of a run; a tokenizer without a pad token pads with token 0, which is masked everywhere."""
+    from qlora.data.tasks import collate_labelled, collate_pairs  # its batches are kinds of `Batch`
+
     data = config.data
     return Batches(
         encoded,
@@ -219,11 +224,14 @@ def batches_of(config: RunConfig, encoded: EncodedSamples, pad_id: int | None) -
         seed=config.training.seed,
         pack_into=(data.packed_length or data.max_length) if data.packing else None,
         group_by_length=data.group_by_length,
+        join={"causal": collate, "seq2seq": collate_pairs, "classification": collate_labelled}[config.model.task],
     )
 
 
-def in_order(samples: Sequence[Encoded], batch_size: int, pad_id: int) -> Iterator[Batch]:
-    """Every sample once, in the given order, one in a row: for evaluation."""
+def in_order(
+    samples: Sequence[Encoded], batch_size: int, pad_id: int, join: Callable[..., Batch] = collate
+) -> Iterator[Batch]:
+    """Every sample once, in the given order, one in a row: for evaluation. The arguments are those of `Batches`."""
     for first in range(0, len(samples), batch_size):
         indices = range(first, min(first + batch_size, len(samples)))
-        yield collate([[samples[i]] for i in indices], pad_id, [[i] for i in indices], packed=False)
+        yield join([[samples[i]] for i in indices], pad_id, [[i] for i in indices], packed=False)

@@ -1,4 +1,4 @@
-"""Loading a causal language model straight to 4-bit, with its tokenizer."""
+"""Loading a model straight to 4-bit, with its tokenizer."""
 
 import logging
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 from qlora.config import ModelConfig, QuantizationSettings
 from qlora.errors import InputError
 from qlora.models.demo import DEMO_MODEL, demo_model_dir
+from qlora.models.tasks import AUTO_CLASSES, CLASSIFIER_HEADS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,6 +21,9 @@ def load_quantized(
     model: ModelConfig, quantization: QuantizationSettings, *, device: torch.device, dtype: torch.dtype
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     """Load a model with its linear layers quantized (the output head stays as it is), and its tokenizer.
+
+    For classification the head has one output for each of `model.labels`, and starts at random unless the checkpoint
+    has one of that size.
 
     A checkpoint that bitsandbytes has quantized to 4 bits, or that was saved from here, is taken as it is. What is
     quantized is logged, and what is left beyond embeddings, norms and head is a warning that names it.
@@ -40,16 +44,22 @@ def load_quantized(
 
     source = _source(model.name)
     config = QuantizationConfig(quantization.quant_type, quantization.block_size, quantization.double_quantization)
+    options = {}
+    if model.task == "classification":
+        config.skip_modules = list(CLASSIFIER_HEADS)
+        names = dict(enumerate(model.labels))
+        options = {"id2label": names, "label2id": {label: index for index, label in names.items()}}
     transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         # Weights that are quantized arrive in the file's own 16 bits, not in a computation's 32; what is left of them
         # is small, and converted afterwards.
-        loaded = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded = getattr(transformers, AUTO_CLASSES[model.task]).from_pretrained(
             source,
             quantization_config=config,
             dtype="auto" if dtype == torch.float32 else dtype,
             device_map={"": device},
+            **options,
         )
         if loaded.dtype != dtype:
             loaded = loaded.to(dtype)
@@ -78,6 +88,8 @@ def load_quantized(
     _log.info(covered.summary())
     if covered.unexpected:
         _log.warning(covered.warning())
+    if model.task == "classification" and loaded.config.pad_token_id is None:
+        loaded.config.pad_token_id = tokenizer.pad_token_id  # where a text ends is what decoders classify it at
     return loaded.eval(), tokenizer
 
 

@@ -16,14 +16,14 @@ from qlora.adapters.attach import adapter_parameters, adapters_disabled, attach
 from qlora.adapters.checkpoint import save_adapter
 from qlora.config import RunConfig
 from qlora.data.batches import Batch, batches_of
-from qlora.data.encoding import IGNORED
-from qlora.data.formats import read_samples
 from qlora.evaluation.generation import stream
 from qlora.models.load import load_quantized
+from qlora.models.tasks import classifier_head
 from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.paging.pager import Move
 from qlora.training import preflight
 from qlora.training.activations import enable_checkpointing
+from qlora.training.losses import summed_loss
 from qlora.training.pressure import DevicePressure, parameter_count
 
 _SKIPS_IN_A_ROW = 5
@@ -45,7 +45,7 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
     """
     output = Path(config.output).expanduser()
     preflight.check_output(output)
-    samples = read_samples(config.data.path, config.data.format)
+    samples = preflight.read(config)
     device = preflight.choose_device(config)
     dtype = preflight.choose_dtype(config, device)
     torch.manual_seed(config.training.seed)
@@ -53,7 +53,14 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
     preflight.check_model(config, model, tokenizer)
     encoded, notices = preflight.encode_samples(config, samples, tokenizer)
     parameters = parameter_count(model)
-    attach(model, config.adapter, dtype=dtype, seed=config.training.seed)
+    attach(
+        model,
+        config.adapter,
+        dtype=preflight.choose_adapter_dtype(config, dtype),
+        seed=config.training.seed,
+        train_whole=[head] if (head := classifier_head(model)) else (),
+    )
+    notices += preflight.check_adapter(model)
     if config.training.activation_checkpointing:
         enable_checkpointing(model)
     model.train()
@@ -130,7 +137,7 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
     optimizer.close()
     if outcome != "failed":
         folder = output / events.ADAPTER_FOLDER
-        save_adapter(model, folder, base_model=config.model.name)
+        save_adapter(model, folder, base_model=config.model.name, task=config.model.task)
         yield events.CheckpointSaved(step=step, path=str(folder))
     if outcome == "finished":
         yield from _samples(config, model, tokenizer, step)
@@ -207,19 +214,11 @@ def _accumulate(
     trained, total = sum(batch.trained_tokens for batch in group), 0.0
     for batch in group:
         batch = batch.to(device)
-        labels = batch.labels
-        # Logits are made from the position before the first trained token of any sample on, and for no prompt before.
-        first = int((labels[:, 1:] != IGNORED).any(0).int().argmax())
-        kept = labels.shape[1] - first
         with pressure.passes():
-            logits = model(**batch.model_inputs(), logits_to_keep=kept).logits[:, :-1]  # (batch, kept - 1, vocabulary)
-            loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1).float(), labels[:, first + 1 :].flatten(), ignore_index=IGNORED, reduction="sum"
-            )
-            loss = loss / trained
+            loss = summed_loss(model, batch) / trained
             loss.backward()
             total += loss.item()
-            del logits, loss
+            del loss
     return total
 
 

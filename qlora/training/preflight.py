@@ -1,14 +1,18 @@
 """Checks that cost seconds and save hours: what would go wrong is said before training starts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from qlora.adapters.attach import adapter_parameters
 from qlora.config import RunConfig
 from qlora.data.encoding import EncodedSamples, encode_all
+from qlora.data.formats import read_samples
 from qlora.data.packing import check_packing
 from qlora.data.samples import Sample
+from qlora.data.tasks import LabelledText, encode_labelled, encode_pairs, read_labelled
 from qlora.errors import InputError
 from qlora.events import LOG_NAME
 
@@ -26,6 +30,33 @@ def check_output(folder: Path) -> None:
         raise InputError(f"The output {folder} is a file: name a folder.")
     if (folder / LOG_NAME).exists():
         raise InputError(f"The folder {folder} holds another run: choose another output folder or remove that one.")
+
+
+def check_left(config: RunConfig, step: int, steps: int) -> None:
+    """A run that is resumed must have steps left.
+
+    Raises:
+        InputError: it has none.
+    """
+    if step >= steps:
+        raise InputError(
+            f"The run in {config.output} has done its {step} steps: give it more with --set training.steps={2 * step}."
+        )
+
+
+def check_split(config: RunConfig, samples: EncodedSamples, held_out: EncodedSamples) -> None:
+    """There must be samples on both sides of what is trained on and what is evaluated on.
+
+    Raises:
+        InputError: there are not.
+    """
+    if not len(samples):
+        raise InputError(f"No sample of {config.data.path} is left to train on: lower data.evaluation_share.")
+    if config.training.evaluation_steps and not len(held_out):
+        raise InputError(
+            f"data.evaluation_share {config.data.evaluation_share} of {len(samples)} samples is none: raise it, or name "
+            "a file in data.evaluation_path."
+        )
 
 
 def choose_device(config: RunConfig) -> torch.device:
@@ -46,6 +77,22 @@ def choose_dtype(config: RunConfig, device: torch.device) -> torch.dtype:
     return named.get(config.training.compute_dtype, torch.float32 if device.type == "cpu" else torch.bfloat16)
 
 
+def choose_adapter_dtype(config: RunConfig, dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the adapter: the one that is named, or else that of the computation."""
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(config.adapter.dtype, dtype)
+
+
+def read(config: RunConfig) -> list[Sample] | list[LabelledText]:
+    """The samples of the run's task.
+
+    Raises:
+        InputError: as `read_samples` and `read_labelled`.
+    """
+    if config.model.task == "classification":
+        return read_labelled(config.data.path, config.model.labels)
+    return read_samples(config.data.path, config.data.format)
+
+
 def check_model(config: RunConfig, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
     """The model must take samples as long as asked for, keep packed ones apart, and its tokenizer must know an
     end-of-text token.
@@ -53,19 +100,68 @@ def check_model(config: RunConfig, model: "PreTrainedModel", tokenizer: "PreTrai
     Raises:
         InputError: otherwise.
     """
-    longest = getattr(model.config, "max_position_embeddings", None)
+    longest = _longest(model)
     if longest is not None and config.data.max_length > longest:
         raise InputError(
             f"data.max_length is {config.data.max_length}, but the model takes at most {longest} tokens: lower it."
         )
-    if tokenizer.eos_token_id is None:
+    if tokenizer.eos_token_id is None and config.model.task != "classification":
         raise InputError("The tokenizer has no end-of-text token, so the model could not learn to stop: set one.")
     if config.data.packing:
         check_packing(model)
 
 
+def _longest(model: "PreTrainedModel") -> int | None:
+    """Tokens that the model has positions for; None where there is no end."""
+    longest = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        # RoBERTa counts positions from the one after that of the padding.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return module.num_embeddings - module.padding_idx - 1
+    return longest
+
+
+def check_adapter(model: "PreTrainedModel") -> list[str]:
+    """What trains must be what is saved: nothing less, nothing more.
+
+    Args:
+        model: with its adapter attached.
+
+    Returns:
+        A sentence that names what is neither quantized nor expected to be left, if there is such.
+
+    Raises:
+        InputError: nothing is trainable, the adapter would be saved empty, a part of it is frozen, or something else
+            would train and not be saved.
+    """
+    from qlora.models.coverage import coverage
+
+    trainable = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise InputError(
+            "No parameter of the model is trainable, so the run would learn nothing: attach an adapter, or switch to "
+            "the one to train."
+        )
+    saved = {id(p) for p in adapter_parameters(model)}
+    if not saved:
+        raise InputError(
+            "The adapter would be saved empty, because none is active: attach one, or switch to the one to train."
+        )
+    if outside := [name for key, name in trainable.items() if key not in saved]:
+        raise InputError(
+            f"{outside[0]} would be trained and not saved, because it is no part of the active adapter: freeze it "
+            "(requires_grad_(False)), or give its module to attach() in train_whole."
+        )
+    if frozen := [name for name, p in model.named_parameters() if id(p) in saved and not p.requires_grad]:
+        raise InputError(
+            f"{frozen[0]} is a part of the adapter and frozen, so it would stay as it is: switch to the adapter again."
+        )
+    warning = coverage(model).warning()
+    return [warning] if warning else []
+
+
 def encode_samples(
-    config: RunConfig, samples: list[Sample], tokenizer: "PreTrainedTokenizerBase"
+    config: RunConfig, samples: Sequence[Sample] | Sequence[LabelledText], tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple[EncodedSamples, list[str]]:
     """Encode all samples.
 
@@ -76,5 +172,9 @@ def encode_samples(
         InputError: no sample leaves anything to learn at this length, or the chat template cannot be used.
     """
     data = config.data
-    encoded = encode_all(tokenizer, samples, data.max_length, data.system_prompt, data.loss_on)
+    if config.model.task == "causal":
+        encoded = encode_all(tokenizer, samples, data.max_length, data.system_prompt, data.loss_on)
+    else:
+        encode = encode_pairs if config.model.task == "seq2seq" else encode_labelled
+        encoded = encode(tokenizer, samples, data.max_length)
     return encoded, encoded.notices(data.max_length)

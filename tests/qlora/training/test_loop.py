@@ -10,7 +10,6 @@ import torch
 from qlora import config as configuration
 from qlora import events
 from qlora.config import RunConfig
-from qlora.data.formats import PACKAGED_QUESTIONS
 from qlora.errors import InputError
 from qlora.training import loop
 from qlora.training.run import request_stop, run
@@ -63,7 +62,7 @@ def test_the_loss_is_the_models_own_and_counts_answers_alone(settings):
     model, tokenizer = load_quantized(
         settings.model, settings.quantization, device=torch.device("cpu"), dtype=torch.float32
     )
-    encoded, _ = loop.preflight.encode_samples(settings, loop.read_samples(PACKAGED_QUESTIONS), tokenizer)
+    encoded, _ = loop.preflight.encode_samples(settings, loop.preflight.read(settings), tokenizer)
     batch = next(loop.batches_of(settings, encoded, tokenizer.pad_token_id))
     with torch.no_grad():
         expected = model(**batch.model_inputs(), labels=batch.labels).loss.item()
