@@ -173,6 +173,7 @@ class OptimizerConfig:
     Attributes:
         learning_rate: its largest value.
         beta1, beta2, eps, weight_decay: as in `torch.optim.AdamW`.
+        state_bits: 32, or 8 for bitsandbytes' blockwise 8-bit state, a quarter of the size.
         page_kib: size of an optimizer page in KiB.
         device_budget_mib: what may be on the device, in MiB, base model included; optimizer pages leave when the
             activations of a batch need the room. None: no limit.
@@ -183,6 +184,7 @@ class OptimizerConfig:
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
+    state_bits: int = 32
     page_kib: int = 2048
     device_budget_mib: float | None = None
 
@@ -192,6 +194,7 @@ class OptimizerConfig:
             _require(0 <= getattr(self, name) < 1, f"optimizer.{name}", "from 0 to below 1", getattr(self, name))
         _require(0 < self.eps < 1, "optimizer.eps", "above 0 and below 1", self.eps)
         _require(0 <= self.weight_decay < 1, "optimizer.weight_decay", "from 0 to below 1", self.weight_decay)
+        _require(self.state_bits in (32, 8), "optimizer.state_bits", "32 or 8", self.state_bits)
         _require(4 <= self.page_kib <= 65536, "optimizer.page_kib", "from 4 to 65536", self.page_kib)
         budget = self.device_budget_mib
         _require(budget is None or 0 < budget < math.inf, "optimizer.device_budget_mib", "above 0, or null", budget)

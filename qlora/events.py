@@ -116,8 +116,8 @@ class PageMoved(Event):
         step: during which it moved (0: before the first).
         page: its number, from 0.
         direction: "in" (host to device) or "out".
-        reason: "update" (the optimizer needs it now), "prefetch" (it will need it next), "activations" (room for a
-            batch's activations) or "budget" (room for another page).
+        reason: in: "prefetch" (the optimizer will need it) or "update" (it needs it now). Out, which is to say evicted:
+            "activations" (room for a batch's activations), "budget" (room for another page) or "out of memory".
         bytes: moved.
         milliseconds: the copy took.
     """
@@ -127,6 +127,26 @@ class PageMoved(Event):
     page: int
     direction: str
     reason: str
+    bytes: int
+    milliseconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PageReached(Event):
+    """The optimizer reached a page that had been evicted.
+
+    Attributes:
+        step: of the update.
+        page: its number, from 0.
+        hit: it had been prefetched and was there; otherwise it was late, and the update waited.
+        bytes: of the page.
+        milliseconds: that the update waited. On an emulated device 0, because copies are not made beside it.
+    """
+
+    kind: ClassVar[str] = "prefetch"
+    step: int
+    page: int
+    hit: bool
     bytes: int
     milliseconds: float
 
@@ -183,7 +203,17 @@ class RunEnded(Event):
 
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind: cls
-    for cls in (RunStarted, StepFinished, StepSkipped, PageMoved, SampleGenerated, CheckpointSaved, Notice, RunEnded)
+    for cls in (
+        RunStarted,
+        StepFinished,
+        StepSkipped,
+        PageMoved,
+        PageReached,
+        SampleGenerated,
+        CheckpointSaved,
+        Notice,
+        RunEnded,
+    )
 }
 
 

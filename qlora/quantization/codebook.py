@@ -131,21 +131,25 @@ def _signed(magnitudes: tuple[float, ...]) -> torch.Tensor:
 
 
 @functools.cache
-def dynamic_map() -> torch.Tensor:
-    """The signed 8-bit dynamic data type that holds the quantized absmax values (the paper's "FP8" for c2).
+def dynamic_map(signed: bool = True) -> torch.Tensor:
+    """The 8-bit dynamic data type: of the quantized absmax values (the paper's "FP8" for c2) and of 8-bit optimizers.
 
     One sign bit; the number of leading zeros is a decimal exponent from 0 to -6; the remaining bits are a linear
     fraction: with exponent -6 + i there are 2^i values, the centres of equal parts of [0.1, 1], times that power of
-    ten. Zero and one are added.
+    ten. Without a sign, that bit goes to the fraction, so that there are 2^(i + 1) values. Zero and one are added.
 
     Source: Dettmers, "8-Bit Approximations for Parallelism in Deep Learning", arXiv 1511.04561, and bitsandbytes'
-    ``nested_quant_map``.
+    ``create_dynamic_map``.
+
+    Args:
+        signed: whether there are negative values.
 
     Returns:
-        fp32 tensor of shape (256,), ascending, from -0.992968… to 1.
+        fp32 tensor of shape (256,), ascending, from -0.992968… or from 0, to 1. It is shared: do not write to it.
     """
     magnitudes: list[float] = []
     for i in range(7):
-        edges = torch.linspace(0.1, 1, 2**i + 1, dtype=torch.float32, device="cpu")
+        edges = torch.linspace(0.1, 1, 2 ** (i if signed else i + 1) + 1, dtype=torch.float32, device="cpu")
         magnitudes += (10.0 ** (i - 6) * ((edges[:-1] + edges[1:]) / 2)).tolist()
-    return torch.tensor(sorted([*magnitudes, *(-m for m in magnitudes), 0.0, 1.0]), dtype=torch.float32, device="cpu")
+    negative = [-m for m in magnitudes] if signed else []
+    return torch.tensor(sorted([*magnitudes, *negative, 0.0, 1.0]), dtype=torch.float32, device="cpu")

@@ -1,5 +1,6 @@
 """The training loop: a generator of events."""
 
+import functools
 import math
 import platform
 import statistics
@@ -20,11 +21,11 @@ from qlora.evaluation.generation import stream
 from qlora.models.load import load_quantized
 from qlora.models.tasks import classifier_head
 from qlora.optimizer.paged_adamw import PagedAdamW
-from qlora.paging.pager import Move
+from qlora.paging.page import Arrival, Move
 from qlora.training import preflight
 from qlora.training.activations import enable_checkpointing
 from qlora.training.losses import summed_loss
-from qlora.training.pressure import DevicePressure, parameter_count
+from qlora.training.pressure import DevicePressure, as_event, evict_and_repeat, parameter_count
 
 _SKIPS_IN_A_ROW = 5
 
@@ -65,22 +66,9 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
         enable_checkpointing(model)
     model.train()
 
-    moves: list[events.PageMoved] = []
+    happened: list[events.Event] = []  # in the step at hand, apart from the step itself
     step = 0
-
-    def record(move: Move) -> None:
-        moves.append(
-            events.PageMoved(
-                step=step,
-                page=move.page.number,
-                direction=move.direction,
-                reason=move.reason,
-                bytes=move.page.bytes,
-                milliseconds=move.milliseconds,
-            )
-        )
-
-    optimizer = _optimizer(config, model, record)
+    optimizer = _optimizer(config, model, lambda happening: happened.append(as_event(step, happening)))
     pressure = DevicePressure(model, optimizer)
     yield _run_started(config, device, optimizer, pressure.fixed_bytes, parameters, len(encoded))
     yield from (events.Notice(message=message) for message in notices)
@@ -97,7 +85,11 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
         began = time.perf_counter()
         group = [next(batches) for _ in range(config.training.accumulation)]
         pressure.begin_step()
-        loss = _accumulate(model, optimizer, pressure, group, device)
+        loss = evict_and_repeat(
+            functools.partial(_accumulate, model, optimizer, pressure, group, device),
+            optimizer,
+            notify=lambda message: happened.append(events.Notice(message=message)),
+        )
         norm = optimizer.gradient_norm().item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             skipped += 1
@@ -115,7 +107,8 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
         pressure.after_update()
         seconds.append(time.perf_counter() - began)
         tokens = sum(batch.tokens for batch in group)
-        yield from moves
+        directions = [event.direction for event in happened if isinstance(event, events.PageMoved)]
+        yield from happened
         yield events.StepFinished(
             step=step,
             epoch=batches.epoch,
@@ -129,10 +122,10 @@ def train(config: RunConfig, stop_requested: Callable[[], bool] = lambda: False)
             seconds_left=statistics.median(seconds[-10:]) * (config.training.steps - step),
             memory_bytes=pressure.peak,
             pages_on_device=pressure.pages_at_peak,
-            pages_in=sum(m.direction == "in" for m in moves),
-            pages_out=sum(m.direction == "out" for m in moves),
+            pages_in=directions.count("in"),
+            pages_out=directions.count("out"),
         )
-        moves.clear()
+        happened.clear()
 
     optimizer.close()
     if outcome != "failed":
@@ -155,7 +148,7 @@ def learning_rate(config: RunConfig, step: int) -> float:
     return highest * factor[training.schedule]
 
 
-def _optimizer(config: RunConfig, model: torch.nn.Module, on_move: Callable[[Move], None]) -> PagedAdamW:
+def _optimizer(config: RunConfig, model: torch.nn.Module, on_paging: Callable[[Move | Arrival], None]) -> PagedAdamW:
     settings = config.optimizer
     budget = settings.device_budget_mib
     return PagedAdamW(
@@ -164,9 +157,10 @@ def _optimizer(config: RunConfig, model: torch.nn.Module, on_move: Callable[[Mov
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,
         weight_decay=settings.weight_decay,
+        state_bits=settings.state_bits,
         page_bytes=settings.page_kib * 1024,
         budget_bytes=None if budget is None else int(budget * 2**20),
-        on_move=on_move,
+        on_paging=on_paging,
     )
 
 
@@ -194,7 +188,7 @@ def _run_started(
         steps=config.training.steps,
         samples=samples,
         parameters=parameters,
-        trainable_parameters=optimizer.flat.numel(),
+        trainable_parameters=optimizer.parameter_count,
         memory_bytes={**fixed_bytes, "optimizer": state_bytes},
         pages=len(optimizer.pager.pages),
         page_bytes=optimizer.pager.pages[0].bytes,

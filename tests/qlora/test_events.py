@@ -5,6 +5,7 @@ from qlora import events
 EXAMPLE: list[events.Event] = [
     events.Notice(message="naïve “quotes” and a\nline end"),
     events.PageMoved(step=3, page=1, direction="out", reason="activations", bytes=4096, milliseconds=0.5),
+    events.PageReached(step=3, page=1, hit=False, bytes=4096, milliseconds=0.5),
     events.RunEnded(outcome="finished", step=3, message="done"),
 ]
 
