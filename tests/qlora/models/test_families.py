@@ -34,7 +34,11 @@ FAMILIES = {
     "llama": ("LlamaConfig", LLAMA_LIKE, 14),
     "mistral": ("MistralConfig", {**LLAMA_LIKE, "head_dim": 16}, 14),
     "qwen": ("Qwen2Config", LLAMA_LIKE, 14),
-    "opt": ("OPTConfig", {**SHAPE, "init_std": 0.2, "ffn_dim": 96, "word_embed_proj_dim": 32, "max_position_embeddings": 66}, 14),
+    "opt": (
+        "OPTConfig",
+        {**SHAPE, "init_std": 0.2, "ffn_dim": 96, "word_embed_proj_dim": 32, "max_position_embeddings": 66},
+        14,
+    ),
     "bloom": ("BloomConfig", {"hidden_size": 64, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}, 8),
     "gpt-neox": ("GPTNeoXConfig", {**SHAPE, "intermediate_size": 96, "max_position_embeddings": 66}, 8),
     "t5": ("T5Config", T5, 32),
@@ -61,12 +65,13 @@ def auto_class(name):
     return {"seq2seq": transformers.AutoModelForSeq2SeqLM}.get(task_of(name), transformers.AutoModelForCausalLM)
 
 
-@pytest.fixture
-def settings(demo_model, tmp_path):
+@pytest.fixture(scope="module")
+def settings(demo_model, tmp_path_factory):
     """name -> the configuration of a run on a small random model of that family."""
 
     def make(name, **training):
         kind, shape, _ = FAMILIES[name]
+        tmp_path = tmp_path_factory.mktemp(name.replace(" ", "-"))
         folder = tmp_path / "model"
         folder.mkdir()
         for file in demo_model.iterdir():
@@ -93,6 +98,20 @@ def settings(demo_model, tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def learnt(settings):
+    """name -> the configuration and the events of a run that is done."""
+    done = {}
+
+    def make(name):
+        if name not in done:
+            configured = settings(name)
+            done[name] = configured, list(run(configured))
+        return done[name]
+
+    return make
+
+
 def batch_loss(model, tokenizer, settings):
     """The model's own loss of the whole data, by transformers."""
     rows = ROWS[settings.model.task]
@@ -108,9 +127,8 @@ def batch_loss(model, tokenizer, settings):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_family_learns_a_batch_by_heart(settings, name):
-    settings = settings(name)
-    happened = list(run(settings))
+def test_a_family_learns_a_batch_by_heart(learnt, name):
+    settings, happened = learnt(name)
     steps = [event for event in happened if event.kind == "step"]
     assert happened[-1].outcome == "finished" and len(steps) == 12
     losses = [step.loss for step in steps]
@@ -137,7 +155,7 @@ def test_a_family_learns_a_batch_by_heart(settings, name):
 
 @pytest.mark.parametrize("name", ["t5", "roberta"])
 def test_accumulation_equals_the_large_batch(settings, name):
-    settings = settings(name, steps=2)
+    settings = settings(name, steps=1)
     large = [event for event in run(settings) if event.kind == "step"]
     small = {"batch_size": 1, "accumulation": 2}
     fields = configuration.to_mapping(settings)
@@ -149,10 +167,9 @@ def test_accumulation_equals_the_large_batch(settings, name):
 
 
 @pytest.mark.parametrize("name", ["t5", "roberta"])
-def test_peft_loads_what_a_task_trained(settings, name):
+def test_peft_loads_what_a_task_trained(learnt, name):
     peft = pytest.importorskip("peft")
-    settings = settings(name)
-    list(run(settings))
+    settings, _ = learnt(name)
     cpu, fp32 = torch.device("cpu"), torch.float32
     folder = configuration.Path(settings.output) / "adapter"
     losses = []
