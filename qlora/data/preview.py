@@ -79,8 +79,10 @@ def first_batch(config: RunConfig, load_tokenizer: Callable[[], "PreTrainedToken
 
     Raises:
         InputError: as `formats.read_samples`, `encoding.encode_all` and `load_tokenizer`, or the tokenizer has no
-            end-of-text token.
+            end-of-text token, or the task is not to write on.
     """
+    if config.model.task != "causal":
+        raise InputError(f"The preview shows what model.task causal learns; this is {config.model.task}.")
     data = config.data
     samples = read_samples(data.path, data.format)
     tokenizer = load_tokenizer()

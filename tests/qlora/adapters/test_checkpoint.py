@@ -83,6 +83,30 @@ def test_saving_replaces_the_old_adapter_and_leaves_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
 
 
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something other than an adapter"):
+        save_adapter(trained("llama"), tmp_path, base_model="m")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_values_that_are_not_finite_are_named(tmp_path):
+    model = trained("llama")
+    next(adapted_layers(model))[1].lora_B.data[0, 0] = torch.nan
+    save_adapter(model, tmp_path / "adapter", base_model="m")
+    with pytest.raises(InputError, match=r"q_proj.lora_B.weight holds values that are not finite"):
+        load_adapter(base("llama"), tmp_path / "adapter")
+
+
+def test_an_empty_file_is_named(tmp_path):
+    from safetensors.torch import save_file
+
+    save_adapter(trained("llama"), tmp_path / "adapter", base_model="m")
+    save_file({}, tmp_path / "adapter" / "adapter_model.safetensors")
+    with pytest.raises(InputError, match=r"is empty: adapter_model.safetensors holds no tensor"):
+        load_adapter(base("llama"), tmp_path / "adapter")
+
+
 def test_a_model_without_adapters_is_not_saved_as_an_empty_file(tmp_path):
     with pytest.raises(InputError, match="no adapters, so there is nothing to save"):
         save_adapter(base("llama"), tmp_path / "adapter", base_model="m")

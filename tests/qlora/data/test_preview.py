@@ -102,3 +102,9 @@ def test_the_file_is_read_before_the_tokenizer(written):
     fields, _ = written(path="none.jsonl")
     with pytest.raises(InputError, match="There is no instruction file"):
         first_batch(from_mapping(fields), lambda: pytest.fail("the tokenizer was loaded"))
+
+
+def test_another_task_is_refused():
+    config = from_mapping({"model": {"task": "seq2seq"}})
+    with pytest.raises(InputError, match=r"shows what model.task causal learns; this is seq2seq"):
+        first_batch(config, lambda: None)
