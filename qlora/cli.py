@@ -1,4 +1,4 @@
-"""The command line: ``qlora train``, ``qlora preview``, ``qlora generate`` and ``qlora bench``."""
+"""The command line: ``qlora train``, ``resume``, ``preview``, ``generate`` and what else ``qlora --help`` lists."""
 
 import argparse
 import json
@@ -44,8 +44,14 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="finetune a model as a YAML configuration says")
     train.add_argument("config", type=Path, metavar="CONFIG.yaml")
-    train.add_argument("--json", action="store_true", help="print the events as JSON, one a line")
+    train.add_argument("--dry-run", action="store_true", help="check everything, say what would be trained, and end")
+    _add_run_options(train)
     train.set_defaults(command=_train)
+
+    resume = commands.add_parser("resume", help="go on with a run from its newest checkpoint")
+    resume.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    _add_run_options(resume)
+    resume.set_defaults(command=_resume)
 
     preview = commands.add_parser("preview", help="print the first batch of a run with what the loss counts")
     preview.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -68,12 +74,47 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(options: argparse.Namespace) -> int:
-    from qlora import config, events
-    from qlora.training.run import request_stop, run
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the events as JSON, one a line")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value for a key of the configuration, such as training.steps=200; may be repeated",
+    )
 
-    settings = config.load(options.config)
-    folder = Path(settings.output).expanduser()
+
+def _changes(options: argparse.Namespace) -> dict[str, str]:
+    pairs = [text.partition("=") for text in options.set]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise InputError(f"--set takes KEY=VALUE, for example --set training.steps=200; got {key!r}.")
+    return {key: value for key, _, value in pairs}
+
+
+def _train(options: argparse.Namespace) -> int:
+    from qlora import config
+    from qlora.training.run import run
+
+    settings = config.with_changes(config.load(options.config), _changes(options))
+    if options.dry_run:
+        from qlora.commands import dry_run
+
+        return dry_run.run(settings, options.json)
+    return _follow(Path(settings.output).expanduser(), run(settings), options.json)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from qlora.training.run import resume
+
+    return _follow(options.run, resume(options.run, _changes(options)), options.json)
+
+
+def _follow(folder: Path, stream: Iterator, as_json: bool) -> int:
+    """Show a run until it ends; Ctrl-C ends it after the step at hand, and when pressed again at once."""
+    from qlora import events
+    from qlora.training.run import request_stop
 
     def stop(signal_number, frame):
         if not folder.is_dir() or (signal_number == signal.SIGINT and (folder / events.STOP_NAME).exists()):
@@ -84,8 +125,8 @@ def _train(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     outcome = "failed"
-    with closing(run(settings)) as stream:
-        for event in _printed(stream) if options.json else _with_progress(stream):
+    with closing(stream):
+        for event in _printed(stream) if as_json else _with_progress(stream):
             if isinstance(event, events.RunEnded):
                 outcome = event.outcome
     return 1 if outcome == "failed" else 0
@@ -123,6 +164,14 @@ def _with_progress(stream: Iterator) -> Iterator:
                     f"{event.parameters:,} parameters are frozen, {event.trainable_parameters:,} of the "
                     f"adapters train: on {event.samples} samples, on {event.device}."
                 )
+            elif isinstance(event, events.RunResumed):
+                progress.update(task, total=event.steps, completed=event.step, state="first step")
+                console.print(f"Going on after step {event.step} of {event.steps}.")
+            elif isinstance(event, events.Evaluated):
+                console.print(
+                    f"step {event.step}  held-out loss {event.loss:.3f}, perplexity {event.perplexity:.2f} "
+                    f"on {event.samples} samples"
+                )
             elif isinstance(event, events.StepFinished):
                 state = f"loss {event.loss:.3f}  {event.tokens_per_second:,.0f} tokens/s"
                 progress.update(task, completed=event.step, state=state)
@@ -136,7 +185,8 @@ def _with_progress(stream: Iterator) -> Iterator:
             elif isinstance(event, events.StepSkipped):
                 console.print(f"step {event.step} skipped: {event.reason}", markup=False)
             elif isinstance(event, events.CheckpointSaved):
-                console.print(f"Adapter saved in {event.path}", markup=False)
+                what = "Checkpoint" if event.resumable else "Adapter"
+                console.print(f"{what} saved in {event.path}", markup=False)
             yield event
 
 

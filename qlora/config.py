@@ -6,6 +6,7 @@ import math
 import re
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,8 @@ class DataConfig:
         packing: put several samples into one sequence, without attention across them.
         packed_length: tokens of such a sequence; null is max_length.
         group_by_length: samples of similar length share a batch, which saves padding.
+        evaluation_path: samples to evaluate on, as `path`.
+        evaluation_share: part of the samples of `path` to keep from training and evaluate on instead.
     """
 
     path: str = "qlora-questions"
@@ -148,8 +151,13 @@ class DataConfig:
     packing: bool = False
     packed_length: int | None = None
     group_by_length: bool = False
+    evaluation_path: str | None = None
+    evaluation_share: float = 0.0
 
     def __post_init__(self):
+        share = self.evaluation_share
+        _require(0 <= share <= 0.5, "data.evaluation_share", "from 0 to 0.5", share)
+        _require(not (share and self.evaluation_path), "data.evaluation_share", "0 with data.evaluation_path", share)
         _require(bool(self.path.strip()), "data.path", "a file", self.path)
         _require(8 <= self.max_length <= 65536, "data.max_length", "from 8 to 65536 tokens", self.max_length)
         for name, allowed in (
@@ -204,6 +212,7 @@ class OptimizerConfig:
 class TrainingConfig:
     """Attributes:
     steps: optimizer steps.
+    epochs: passes over the data; when given it decides how many steps there are.
     batch_size: samples that go through the model at once.
     accumulation: batches an optimizer step sums, weighted by their trained tokens.
     schedule: "constant", "linear" or "cosine" (the last two fall to 0 at the last step).
@@ -213,11 +222,18 @@ class TrainingConfig:
     compute_dtype: "float32", "bfloat16", or "auto": bfloat16 on a GPU, float32 on a CPU, where bfloat16 is slower.
     device: "auto", "cpu" or "cuda".
     seed: of shuffling, dropout and the adapter's initial values.
-    sample_prompts: answered before the first and after the last step.
+    sample_prompts: answered by the base model and by the finetuned one after the last step.
     sample_tokens: longest such answer.
+    evaluation_steps: evaluate on data.evaluation_path or data.evaluation_share after every so many steps, and after
+        the last; 0 never.
+    patience: end the run after so many evaluations without a lower loss; 0 never.
+    checkpoint_steps: write a checkpoint that the run can be resumed from after every so many steps, and at the end;
+        0 never.
+    keep_checkpoints: how many of the newest to keep.
     """
 
     steps: int = 100
+    epochs: float | None = None
     batch_size: int = 1
     accumulation: int = 1
     schedule: str = "constant"
@@ -229,11 +245,25 @@ class TrainingConfig:
     seed: int = 0
     sample_prompts: tuple[str, ...] = ()
     sample_tokens: int = 48
+    evaluation_steps: int = 0
+    patience: int = 0
+    checkpoint_steps: int = 0
+    keep_checkpoints: int = 2
 
     def __post_init__(self):
-        for name, highest in (("steps", 10**7), ("batch_size", 4096), ("accumulation", 4096), ("sample_tokens", 4096)):
+        for name, lowest, highest in (
+            ("steps", 1, 10**7),
+            ("batch_size", 1, 4096),
+            ("accumulation", 1, 4096),
+            ("sample_tokens", 1, 4096),
+            ("evaluation_steps", 0, 10**7),
+            ("patience", 0, 10**7),
+            ("checkpoint_steps", 0, 10**7),
+            ("keep_checkpoints", 1, 10**4),
+        ):
             value = getattr(self, name)
-            _require(1 <= value <= highest, f"training.{name}", f"from 1 to {highest}", value)
+            _require(lowest <= value <= highest, f"training.{name}", f"from {lowest} to {highest}", value)
+        _require(self.epochs is None or 0 < self.epochs <= 10**6, "training.epochs", "above 0, or null", self.epochs)
         for name, allowed in (
             ("schedule", ("constant", "linear", "cosine")),
             ("compute_dtype", ("auto", "float32", "bfloat16")),
@@ -241,7 +271,8 @@ class TrainingConfig:
         ):
             value = getattr(self, name)
             _require(value in allowed, f"training.{name}", f"one of {', '.join(allowed)}", value)
-        _require(0 <= self.warmup_steps <= self.steps, "training.warmup_steps", "from 0 to steps", self.warmup_steps)
+        highest = self.steps if self.epochs is None else 10**7
+        _require(0 <= self.warmup_steps <= highest, "training.warmup_steps", "from 0 to steps", self.warmup_steps)
         _require(
             0 <= self.max_gradient_norm < math.inf, "training.max_gradient_norm", "0 or more", self.max_gradient_norm
         )
@@ -265,6 +296,13 @@ class RunConfig:
     output: str = "runs/qlora"
 
     def __post_init__(self):
+        evaluates = self.training.evaluation_steps > 0
+        if evaluates != bool(self.data.evaluation_path or self.data.evaluation_share):
+            raise InputError(
+                "Give both or neither: training.evaluation_steps, and data.evaluation_path or data.evaluation_share."
+            )
+        patience = self.training.patience
+        _require(evaluates or not patience, "training.patience", "0 without training.evaluation_steps", patience)
         if self.model.task != "causal":
             only = f"for model.task {self.model.task}"
             _require(not self.data.packing, "data.packing", f"false {only}", True)
@@ -348,6 +386,33 @@ def load(path: Path | str) -> RunConfig:
         return from_mapping(fields if fields is not None else {})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def with_changes(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
+    """`config` with other values.
+
+    Args:
+        config: left as it is.
+        changes: key (such as "training.steps" or "output") to value, as one would write it in YAML.
+
+    Raises:
+        InputError: as `from_mapping`; a value is not YAML.
+    """
+    import yaml
+
+    fields = to_mapping(config)
+    for key, text in changes.items():
+        *sections, name = key.split(".")
+        place = fields
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise InputError(f"Unknown key {key!r}: {section} holds no other keys.")
+        try:
+            place[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"{key} must be a value as in YAML, got {text!r}.") from None
+    return from_mapping(fields)
 
 
 def to_yaml(config: RunConfig) -> str:

@@ -152,6 +152,36 @@ class PageReached(Event):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluated(Event):
+    """The loss over samples that are not trained on.
+
+    Attributes:
+        step: after which.
+        loss: mean over their trained tokens, in nats a token; perplexity = e^loss.
+        samples, trained_tokens: that were counted.
+        seconds: it took.
+    """
+
+    kind: ClassVar[str] = "evaluation"
+    step: int
+    loss: float
+    perplexity: float
+    samples: int
+    trained_tokens: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResumed(Event):
+    """The run goes on after `step`, from the checkpoint in `path`; `steps` is how many it will have taken in all."""
+
+    kind: ClassVar[str] = "run_resumed"
+    step: int
+    steps: int
+    path: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleGenerated(Event):
     """An answer of the model to a prompt of the configuration.
 
@@ -170,11 +200,17 @@ class SampleGenerated(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Event):
-    """The adapter was written to `path`."""
+    """Something was written to `path`.
+
+    Attributes:
+        step: after which.
+        resumable: a checkpoint that the run can be resumed from; otherwise the finished adapter.
+    """
 
     kind: ClassVar[str] = "checkpoint"
     step: int
     path: str
+    resumable: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -209,6 +245,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
         StepSkipped,
         PageMoved,
         PageReached,
+        Evaluated,
+        RunResumed,
         SampleGenerated,
         CheckpointSaved,
         Notice,

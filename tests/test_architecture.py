@@ -35,9 +35,13 @@ ALLOWED = {
         "qlora.layers", "qlora.memory", "qlora.models", "qlora.optimizer", "qlora.paging",
     },
     "qlora.bench": {"qlora.errors", "qlora.kernels", "qlora.quantization"},
+    "qlora.commands": {
+        "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.evaluation", "qlora.memory",
+        "qlora.models", "qlora.training",
+    },
     "qlora.cli": {
-        "qlora.bench", "qlora.config", "qlora.data", "qlora.errors", "qlora.events", "qlora.evaluation", "qlora.models",
-        "qlora.training",
+        "qlora.bench", "qlora.commands", "qlora.config", "qlora.data", "qlora.errors", "qlora.events",
+        "qlora.evaluation", "qlora.models", "qlora.training",
     },
     "qlora.__main__": {"qlora.cli"},
     "qlora.__init__": set(),

@@ -54,8 +54,8 @@ def check_split(config: RunConfig, samples: EncodedSamples, held_out: EncodedSam
         raise InputError(f"No sample of {config.data.path} is left to train on: lower data.evaluation_share.")
     if config.training.evaluation_steps and not len(held_out):
         raise InputError(
-            f"data.evaluation_share {config.data.evaluation_share} of {len(samples)} samples is none: raise it, or name "
-            "a file in data.evaluation_path."
+            f"data.evaluation_share {config.data.evaluation_share} of {len(samples)} samples is none: raise it, or "
+            "name a file in data.evaluation_path."
         )
 
 

@@ -1,21 +1,24 @@
-"""A run in a folder: the training loop with its log, its configuration and a way to stop it."""
+"""A run in a folder: the training loop with its log, its configuration and ways to stop it and to go on with it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from qlora import config as configuration
 from qlora import events
 from qlora.config import RunConfig
 from qlora.errors import InputError
+from qlora.training import checkpoint
 from qlora.training.loop import train
 
 
 def run(config: RunConfig) -> Iterator[events.Event]:
     """Train and keep the log.
 
-    `config.output` receives ``config.yaml``, ``events.jsonl`` and ``adapter/``. The folder is made when the first event
-    comes, so a run that cannot begin leaves nothing. A file named ``stop`` in it ends the run after the step at hand.
+    `config.output` receives ``config.yaml``, ``events.jsonl``, ``adapter/`` and ``checkpoints/``. The folder is made
+    when the first event comes, so a run that cannot begin leaves nothing. A file named ``stop`` in it ends the run
+    after the step at hand.
 
     Yields:
         The events of `loop.train`, each after it is in the log. A run that fails has a `events.RunEnded` in its log
@@ -24,14 +27,47 @@ def run(config: RunConfig) -> Iterator[events.Event]:
     Raises:
         InputError: as `loop.train`, or the folder cannot be written.
     """
+    return _logged(config, None)
+
+
+def resume(folder: Path, changes: Mapping[str, str] | None = None) -> Iterator[events.Event]:
+    """Go on with a run from its newest checkpoint, as if it had not been interrupted.
+
+    What the log holds of steps after the checkpoint, which are done again, moves to ``events.superseded.jsonl``.
+
+    Args:
+        folder: of the run.
+        changes: other values for keys of its configuration, for example more steps; see `config.with_changes`.
+
+    Yields:
+        As `run`, with `events.RunResumed` first.
+
+    Raises:
+        InputError: there is no run or no checkpoint in `folder`, or as `loop.train`.
+    """
+    if not (folder / events.CONFIG_NAME).is_file():
+        raise InputError(f"There is no run in {folder}: {events.CONFIG_NAME} is missing.")
+    config = replace(configuration.load(folder / events.CONFIG_NAME), output=str(folder))
+    from_checkpoint = checkpoint.latest(folder)
+    if from_checkpoint is None:
+        raise InputError(
+            f"The run in {folder} has no checkpoint to go on from: runs write them when training.checkpoint_steps is "
+            "set. Start it again under another output."
+        )
+    return _logged(configuration.with_changes(config, changes or {}), from_checkpoint)
+
+
+def _logged(config: RunConfig, from_checkpoint: Path | None) -> Iterator[events.Event]:
     folder = Path(config.output).expanduser()
     stop_file = folder / events.STOP_NAME
     writer, step = None, 0
     try:
-        for event in train(config, stop_requested=stop_file.exists):
+        for event in train(config, stop_requested=stop_file.exists, resume=from_checkpoint):
             if writer is None:
+                if from_checkpoint is not None:
+                    _cut_log(folder, checkpoint.step_of(from_checkpoint))
                 writer = _open(folder, config)
-            if isinstance(event, events.StepFinished):
+            if isinstance(event, (events.StepFinished, events.RunResumed)):
                 step = event.step
             writer.write(event)
             yield event
@@ -47,6 +83,26 @@ def run(config: RunConfig) -> Iterator[events.Event]:
         if writer is not None:
             writer.close()
             stop_file.unlink(missing_ok=True)
+
+
+def _cut_log(folder: Path, step: int) -> None:
+    """Leave in the log what happened until the checkpoint of `step`, and move the rest to a file beside it."""
+    log = folder / events.LOG_NAME
+    lines = log.read_bytes().splitlines(keepends=True)
+    kept = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            event = events.from_json(line.decode("utf-8"))
+        except ValueError:
+            continue  # a line that a kill cut short
+        # By step and not by the checkpoint's own line: the kill may have come between the two.
+        if getattr(event, "step", 0) <= step and not isinstance(event, events.RunEnded):
+            kept = number
+    with (folder / "events.superseded.jsonl").open("ab") as rest:
+        rest.writelines(lines[kept:])
+    part = folder / f".{events.LOG_NAME}"
+    part.write_bytes(b"".join(lines[:kept]))
+    os.replace(part, log)
 
 
 def request_stop(folder: Path) -> None:

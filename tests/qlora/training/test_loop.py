@@ -10,6 +10,7 @@ import torch
 from qlora import config as configuration
 from qlora import events
 from qlora.config import RunConfig
+from qlora.data.batches import batches_of
 from qlora.errors import InputError
 from qlora.training import loop
 from qlora.training.run import request_stop, run
@@ -63,7 +64,7 @@ def test_the_loss_is_the_models_own_and_counts_answers_alone(settings):
         settings.model, settings.quantization, device=torch.device("cpu"), dtype=torch.float32
     )
     encoded, _ = loop.preflight.encode_samples(settings, loop.preflight.read(settings), tokenizer)
-    batch = next(loop.batches_of(settings, encoded, tokenizer.pad_token_id))
+    batch = next(batches_of(settings, encoded, tokenizer.pad_token_id))
     with torch.no_grad():
         expected = model(**batch.model_inputs(), labels=batch.labels).loss.item()
     assert first.loss == pytest.approx(expected, rel=1e-5)
@@ -173,21 +174,6 @@ def test_steps_that_are_not_finite_are_skipped_and_end_the_run(settings, monkeyp
     happened = list(run(changed(settings, training={"steps": 50})))
     assert [e.step for e in happened if e.kind == "step_skipped"] == [1, 2, 3, 4, 5]
     assert happened[-1].outcome == "failed" and not [e for e in happened if e.kind == "step"]
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ("constant", [0.5, 1, 1, 1, 1, 1]),
-        ("linear", [0.5, 1, 1, 0.75, 0.5, 0.25]),
-        ("cosine", [0.5, 1, 1, 0.853553, 0.5, 0.146447]),
-    ],
-)
-def test_learning_rate(schedule, expected):
-    settings = configuration.from_mapping(
-        {"optimizer": {"learning_rate": 1.0}, "training": {"steps": 6, "warmup_steps": 2, "schedule": schedule}}
-    )
-    assert [loop.learning_rate(settings, s) for s in range(1, 7)] == pytest.approx(expected, abs=1e-6)
 
 
 def qlora_command(*arguments, **options):

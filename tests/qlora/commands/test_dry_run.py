@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from qlora import cli, events
+from qlora import config as configuration
+from qlora.training.run import run
+
+
+@pytest.fixture
+def file(tiny_model, tmp_path):
+    settings = {
+        "model": {"name": str(tiny_model)},
+        "data": {"max_length": 40, "system_prompt": ""},
+        "training": {"steps": 2},
+        "output": str(tmp_path / "run"),
+    }
+    path = tmp_path / "settings.yaml"
+    path.write_text(json.dumps(settings))  # JSON is YAML
+    return path
+
+
+def test_a_dry_run_says_what_the_run_then_takes_and_writes_nothing(file, tmp_path, capsys):
+    assert cli.main(["train", str(file), "--dry-run", "--json", "--set", "training.batch_size=3"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert not (tmp_path / "run").exists()
+    settings = configuration.with_changes(configuration.load(file), {"training.batch_size": "3"})
+    happened = list(run(settings))
+    started, steps = happened[0], [e for e in happened if isinstance(e, events.StepFinished)]
+    assert found["trained"] == started.trainable_parameters
+    assert sum(p["count"] for p in found["parameters"].values()) == started.parameters + started.trainable_parameters
+    for part in ("base_model", "adapters", "gradients", "optimizer"):
+        assert found["memory_bytes"][part] == started.memory_bytes[part]
+    # The largest batch takes at least as much as any that came.
+    taken = max(step.memory_bytes["activations"] for step in steps)
+    assert taken <= found["memory_bytes"]["activations"] <= 2 * taken
+    assert (found["steps"], found["samples"]) == (2, started.samples)
+
+
+def test_a_dry_run_for_a_person(file, capsys):
+    assert cli.main(["train", str(file), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("quantized layers", "together", "would be trained in 2 steps", "Nothing was found"):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "training.steps"], "--set takes KEY=VALUE"),
+        (["--set", "training.stesp=3"], "Unknown key 'training.stesp': did you mean 'steps'"),
+        (["--set", "training.steps=many"], "training.steps must be a whole number, got 'many'"),
+        (["--set", "output.folder=x"], "output holds no other keys"),
+        (["--dry-run", "--set", "optimizer.device_budget_mib=0.1"], "budget"),
+    ],
+)
+def test_bad_settings_are_named(file, arguments, message, capsys):
+    assert cli.main(["train", str(file), *arguments]) == 2
+    assert message in capsys.readouterr().err
