@@ -66,6 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--json", action="store_true", help="print the pieces as JSON, one a line, as they come")
     generate.set_defaults(command=_generate)
 
+    merge = commands.add_parser("merge", help="write the model of a run with its adapter merged, in 16 bit")
+    merge.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    merge.add_argument("output", type=Path, metavar="FOLDER", help="to write to; new or empty")
+    merge.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16")
+    merge.add_argument(
+        "--original",
+        type=Path,
+        metavar="FOLDER",
+        help="merge into this 16-bit model instead of the dequantized weights that the adapter was trained on",
+    )
+    merge.add_argument("--json", action="store_true", help="print what was written as one JSON object")
+    merge.set_defaults(command=_merge)
+
     bench = commands.add_parser("bench", help="measure on this machine")
     subjects = bench.add_subparsers(required=True, metavar="subject")
     kernels = subjects.add_parser("kernels", help="every GPU operator beside the hardware's limits and bitsandbytes")
@@ -219,6 +232,20 @@ def _generate(options: argparse.Namespace) -> int:
             side = piece["side"]
             print(f"{side}: ", end="")
         print("\n" if piece.get("done") else piece["text"], end="", flush=True)
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    import torch
+
+    from qlora.training.merging import merge_run
+
+    merge_run(options.run, options.output, dtype=getattr(torch, options.dtype), original=options.original)
+    written = sum(file.stat().st_size for file in options.output.glob("*.safetensors"))
+    if options.json:
+        print(json.dumps({"folder": str(options.output), "dtype": options.dtype, "bytes": written}))
+    else:
+        print(f"The merged model is in {options.output}: {written / 2**20:,.0f} MiB in {options.dtype}.")
     return 0
 
 

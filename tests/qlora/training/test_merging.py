@@ -1,5 +1,6 @@
 """Merging a run, as a person does it who has its folder alone."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import transformers
 from qlora import config as configuration
 from qlora.adapters.attach import adapters_disabled
 from qlora.adapters.checkpoint import load_adapter
+from qlora.cli import main
 from qlora.errors import InputError
 from qlora.models.load import load_quantized
 from qlora.training.merging import merge_run
@@ -65,3 +67,11 @@ def test_merging_into_the_original_is_another_model(settings, tmp_path):
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(InputError, match="There is no run in"):
         merge_run(tmp_path, tmp_path / "merged")
+
+
+def test_the_command_says_what_it_wrote(settings, tmp_path, capsys):
+    assert main(["merge", settings.output, str(tmp_path / "merged"), "--dtype", "float16", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["dtype"] == "float16" and said["bytes"] == (tmp_path / "merged" / "model.safetensors").stat().st_size
+    assert main(["merge", settings.output, str(tmp_path / "merged")]) == 2
+    assert "merged exists already: name a new folder" in capsys.readouterr().err
