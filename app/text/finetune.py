@@ -147,6 +147,7 @@ PAGE_STEP = "Step {step:,}"
 PAGE_REASONS = {
     ("out", "activations"): "left the device: room for activations",
     ("out", "budget"): "left the device: room for another page",
+    ("out", "out of memory"): "left the device: memory had run out, and the step ran again",
     ("in", "update"): "came to the device: the optimizer updates what belongs to it",
     ("in", "prefetch"): "came to the device ahead of time: the optimizer is about to reach it",
 }

@@ -104,6 +104,7 @@ class StreamTransfer:
     def __init__(self, device: torch.device):
         self._device = device
         self._out, self._in = torch.cuda.Stream(device), torch.cuda.Stream(device)
+        self._origin: torch.cuda.Event | None = None
 
     def begin(self) -> None:
         self._origin = torch.cuda.Event(enable_timing=True)
