@@ -91,7 +91,8 @@ def add_adapter(
                 model.set_submodule(module_name, TrainedCopy(module, name, dtype).train(module.training))
         except ValueError as error:
             raise InputError(
-                f"{module_name} cannot be trained whole ({error}): load the model with it in skip_modules."
+                f"{module_name} cannot be trained whole ({error}): load the model with it in skip_modules, and let no "
+                "adapter choose layers inside it."
             ) from None
     generator = torch.Generator().manual_seed(seed)
     for layer_name in layers:

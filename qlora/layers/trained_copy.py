@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from qlora.layers.lora_linear import LoraLinear
 from qlora.layers.quantized_linear import QuantizedLinear
 
 
@@ -15,7 +16,7 @@ class TrainedCopy(nn.Module):
     It is for what low rank does not suit: the head of a classifier, which starts at random.
 
     Args:
-        base: copied for each adapter and frozen itself; it holds no quantized weight.
+        base: copied for each adapter and frozen itself; it holds no quantized weight and no adapter.
         name: of the first adapter, which becomes the active one.
         dtype: of the copies; the output keeps the dtype of `base`'s.
 
@@ -25,13 +26,15 @@ class TrainedCopy(nn.Module):
         active: as in `LoraLinear`.
 
     Raises:
-        ValueError: `base` holds a quantized weight, which cannot be trained.
+        ValueError: `base` holds a quantized weight, which cannot be trained, or an adapter.
     """
 
     def __init__(self, base: nn.Module, name: str, dtype: torch.dtype):
         super().__init__()
         if any(isinstance(module, QuantizedLinear) for module in base.modules()):
             raise ValueError("base: it is quantized, and a quantized weight cannot be trained")
+        if any(isinstance(module, LoraLinear) for module in base.modules()):
+            raise ValueError("base: another adapter has low-rank factors inside it")
         self.base = base.requires_grad_(False)
         self.adapters = nn.ModuleDict()
         self.active: str | None = name
