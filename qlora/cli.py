@@ -3,10 +3,8 @@
 import argparse
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 
 from qlora.errors import InputError
@@ -79,6 +77,23 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--json", action="store_true", help="print what was written as one JSON object")
     merge.set_defaults(command=_merge)
 
+    chat = commands.add_parser("chat", help="talk with the model of a run, or with any model")
+    chat.add_argument("source", metavar="RUN_FOLDER_OR_MODEL")
+    chat.add_argument("--system", metavar="TEXT", help="system message; without it that of the run or of the model")
+    chat.add_argument("--max-new-tokens", type=int, default=256, metavar="N")
+    chat.add_argument("--json", action="store_true", help="print each answer as one JSON object")
+    chat.set_defaults(command=_chat)
+
+    quantize = commands.add_parser("quantize", help="write a model as a 4-bit checkpoint")
+    quantize.add_argument("model", help="the demo model's name, a folder or a hub name")
+    quantize.add_argument("output", type=Path, metavar="FOLDER", help="to write to; new or empty")
+    quantize.add_argument("--quant-type", default="nf4", metavar="TYPE", help="nf4, fp4-e2m1, fp4-e3m0 or int4")
+    quantize.add_argument("--block-size", type=int, default=64, metavar="N", help="weights that share one absmax")
+    quantize.add_argument("--no-double-quantization", action="store_true", help="keep absmax in 32 bits")
+    quantize.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16")
+    quantize.add_argument("--json", action="store_true", help="print what was written as one JSON object")
+    quantize.set_defaults(command=_quantize)
+
     bench = commands.add_parser("bench", help="measure on this machine")
     subjects = bench.add_subparsers(required=True, metavar="subject")
     kernels = subjects.add_parser("kernels", help="every GPU operator beside the hardware's limits and bitsandbytes")
@@ -108,6 +123,7 @@ def _changes(options: argparse.Namespace) -> dict[str, str]:
 
 def _train(options: argparse.Namespace) -> int:
     from qlora import config
+    from qlora.commands.follow import follow
     from qlora.training.run import run
 
     settings = config.with_changes(config.load(options.config), _changes(options))
@@ -115,92 +131,14 @@ def _train(options: argparse.Namespace) -> int:
         from qlora.commands import dry_run
 
         return dry_run.run(settings, options.json)
-    return _follow(Path(settings.output).expanduser(), run(settings), options.json)
+    return follow(Path(settings.output).expanduser(), run(settings), options.json)
 
 
 def _resume(options: argparse.Namespace) -> int:
+    from qlora.commands.follow import follow
     from qlora.training.run import resume
 
-    return _follow(options.run, resume(options.run, _changes(options)), options.json)
-
-
-def _follow(folder: Path, stream: Iterator, as_json: bool) -> int:
-    """Show a run until it ends; Ctrl-C ends it after the step at hand, and when pressed again at once."""
-    from qlora import events
-    from qlora.training.run import request_stop
-
-    def stop(signal_number, frame):
-        if not folder.is_dir() or (signal_number == signal.SIGINT and (folder / events.STOP_NAME).exists()):
-            raise KeyboardInterrupt  # nothing to save yet, or asked for the second time
-        print("qlora: stopping after this step; press Ctrl-C again to stop at once.", file=sys.stderr)
-        request_stop(folder)
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    outcome = "failed"
-    with closing(stream):
-        for event in _printed(stream) if as_json else _with_progress(stream):
-            if isinstance(event, events.RunEnded):
-                outcome = event.outcome
-    return 1 if outcome == "failed" else 0
-
-
-def _printed(stream: Iterator) -> Iterator:
-    from qlora.events import to_json
-
-    for event in stream:
-        print(to_json(event), flush=True)
-        yield event
-
-
-def _with_progress(stream: Iterator) -> Iterator:
-    """Pass the events on, showing progress with loss, tokens/s and time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from qlora import events
-
-    console = Console()
-    columns = (
-        TextColumn("step"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("train", total=None, state="loading")
-        for event in stream:
-            if isinstance(event, events.RunStarted):
-                progress.update(task, total=event.steps, state="first step")
-                console.print(
-                    f"{event.parameters:,} parameters are frozen, {event.trainable_parameters:,} of the "
-                    f"adapters train: on {event.samples} samples, on {event.device}."
-                )
-            elif isinstance(event, events.RunResumed):
-                progress.update(task, total=event.steps, completed=event.step, state="first step")
-                console.print(f"Going on after step {event.step} of {event.steps}.")
-            elif isinstance(event, events.Evaluated):
-                console.print(
-                    f"step {event.step}  held-out loss {event.loss:.3f}, perplexity {event.perplexity:.2f} "
-                    f"on {event.samples} samples"
-                )
-            elif isinstance(event, events.StepFinished):
-                state = f"loss {event.loss:.3f}  {event.tokens_per_second:,.0f} tokens/s"
-                progress.update(task, completed=event.step, state=state)
-                if not console.is_terminal:
-                    console.print(f"step {event.step}  {state}  {event.seconds_left:,.0f} s left")
-            elif isinstance(event, events.SampleGenerated):
-                who = "finetuned" if event.step else "base model"
-                console.print(f"{event.prompt}\n  {who}: {event.text}", markup=False)
-            elif isinstance(event, (events.Notice, events.RunEnded)):
-                console.print(event.message, markup=False)
-            elif isinstance(event, events.StepSkipped):
-                console.print(f"step {event.step} skipped: {event.reason}", markup=False)
-            elif isinstance(event, events.CheckpointSaved):
-                what = "Checkpoint" if event.resumable else "Adapter"
-                console.print(f"{what} saved in {event.path}", markup=False)
-            yield event
+    return follow(options.run, resume(options.run, _changes(options)), options.json)
 
 
 def _preview(options: argparse.Namespace) -> int:
@@ -247,6 +185,22 @@ def _merge(options: argparse.Namespace) -> int:
     else:
         print(f"The merged model is in {options.output}: {written / 2**20:,.0f} MiB in {options.dtype}.")
     return 0
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from qlora.commands import chat
+
+    return chat.run(options.source, options.system, options.max_new_tokens, options.json, sys.stdin)
+
+
+def _quantize(options: argparse.Namespace) -> int:
+    import torch
+
+    from qlora.commands import quantize
+    from qlora.config import QuantizationSettings
+
+    settings = QuantizationSettings(options.quant_type, options.block_size, not options.no_double_quantization)
+    return quantize.run(options.model, options.output, settings, getattr(torch, options.dtype), options.json)
 
 
 def _bench_kernels(options: argparse.Namespace) -> int:

@@ -36,8 +36,8 @@ ALLOWED = {
     },
     "qlora.bench": {"qlora.errors", "qlora.kernels", "qlora.quantization"},
     "qlora.commands": {
-        "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.evaluation", "qlora.memory",
-        "qlora.models", "qlora.training",
+        "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.evaluation", "qlora.events",
+        "qlora.memory", "qlora.models", "qlora.training",
     },
     "qlora.cli": {
         "qlora.bench", "qlora.commands", "qlora.config", "qlora.data", "qlora.errors", "qlora.events",

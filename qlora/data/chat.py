@@ -35,7 +35,14 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, system_prompt:
         prompt: the question; white space around it is dropped, as in training.
         system_prompt: what the system message says; None leaves the template's own default.
     """
-    conversation = Conversation((Message("user", prompt.strip()),))
+    return dialogue_ids(tokenizer, (Message("user", prompt),), system_prompt)
+
+
+def dialogue_ids(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], system_prompt: str | None = None
+) -> list[int]:
+    """As `prompt_ids`, for an answer to the last of several messages; it must be the user's."""
+    conversation = Conversation(tuple(Message(message.role, message.content.strip()) for message in messages))
     text = _render(tokenizer, conversation, _with_system(conversation.messages, system_prompt), opening=True)
     return _leading(tokenizer) + _ids(tokenizer, text)
 

@@ -1,6 +1,6 @@
 """Greedy generation, a piece of text at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-@torch.inference_mode()
 def stream(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
@@ -31,7 +30,15 @@ def stream(
     Yields:
         A piece of text for each generated token. It may be empty while a character is not complete yet.
     """
-    ids = torch.tensor([prompt_ids(tokenizer, prompt, system_prompt)], device=model.device)  # (1, seq)
+    yield from continuation(model, tokenizer, prompt_ids(tokenizer, prompt, system_prompt), max_new_tokens)
+
+
+@torch.inference_mode()
+def continuation(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int], max_new_tokens: int
+) -> Iterator[str]:
+    """As `stream`, after any tokens."""
+    ids = torch.tensor([list(ids)], device=model.device)  # (1, seq)
     cache, generated, shown, stops = None, [], "", stop_ids(tokenizer)
     for _ in range(max_new_tokens):
         output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)

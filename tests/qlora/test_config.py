@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,22 @@ def test_a_binary_file_is_named(tmp_path):
 def test_an_empty_file_means_the_defaults(tmp_path):
     (tmp_path / "run.yaml").write_text("")
     assert config.load(tmp_path / "run.yaml") == config.RunConfig()
+
+
+def test_the_papers_recipes_are_those_of_its_table_9():
+    table = Path(__file__).parents[2] / "papers" / "qlora" / "table_09_training_hyperparameters.csv"
+    rows = {(row["model"], row["dataset"]): row for row in csv.DictReader(table.read_text().splitlines())}
+    for size in ("7B", "13B", "33B", "65B"):
+        for name, dataset in (("guanaco", "OASST1"), ("alpaca", "All")):
+            recipe, row = config.load(RECIPES / f"{name}-{size.lower()}.yaml"), rows[size, dataset]
+            assert recipe.training.batch_size * recipe.training.accumulation == int(row["batch_size"])
+            assert recipe.optimizer.learning_rate == float(row["learning_rate"])
+            assert recipe.training.steps == int(row["steps"])
+            lengths = int(row["source_length_tokens"] or 0) + int(row["target_length_tokens"])
+            assert recipe.data.max_length == lengths
+            # Appendix B.2.
+            assert (recipe.adapter.r, recipe.adapter.alpha, recipe.adapter.target_modules) == (64, 16, ())
+            assert recipe.adapter.dropout == (0.1 if size in ("7B", "13B") else 0.05)
+            assert (recipe.quantization.quant_type, recipe.quantization.double_quantization) == ("nf4", True)
+            assert recipe.training.schedule == "constant" and recipe.data.group_by_length
+            assert (recipe.training.max_gradient_norm, recipe.optimizer.beta2) == (0.3, 0.999)

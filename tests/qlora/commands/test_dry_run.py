@@ -9,9 +9,11 @@ from qlora.training.run import run
 
 @pytest.fixture
 def file(tiny_model, tmp_path):
+    row = json.dumps({"prompt": "What is a page?", "completion": "A piece of the optimizer's state."}) + "\n"
+    (tmp_path / "alike.jsonl").write_text(row * 9)  # batches that all take the same
     settings = {
         "model": {"name": str(tiny_model)},
-        "data": {"max_length": 40, "system_prompt": ""},
+        "data": {"path": str(tmp_path / "alike.jsonl"), "max_length": 60, "system_prompt": ""},
         "training": {"steps": 2},
         "output": str(tmp_path / "run"),
     }
@@ -31,9 +33,8 @@ def test_a_dry_run_says_what_the_run_then_takes_and_writes_nothing(file, tmp_pat
     assert sum(p["count"] for p in found["parameters"].values()) == started.parameters + started.trainable_parameters
     for part in ("base_model", "adapters", "gradients", "optimizer"):
         assert found["memory_bytes"][part] == started.memory_bytes[part]
-    # The largest batch takes at least as much as any that came.
     taken = max(step.memory_bytes["activations"] for step in steps)
-    assert taken <= found["memory_bytes"]["activations"] <= 2 * taken
+    assert found["memory_bytes"]["activations"] == pytest.approx(taken, rel=0.02)
     assert (found["steps"], found["samples"]) == (2, started.samples)
 
 
