@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import qlora
 from app import runs
 from qlora import config as configuration
 from qlora import events
@@ -17,7 +18,7 @@ PROMPT = "What is NF4?"
 @pytest.fixture(scope="session")
 def tiny_config(tiny_model) -> configuration.RunConfig:
     """A run of three steps of it on the packaged questions."""
-    recipe = configuration.load(Path(configuration.__file__).parent / "recipes" / "demo.yaml")
+    recipe = configuration.load(Path(qlora.__file__).parent / "recipes" / "demo.yaml")
     return dataclasses.replace(
         recipe,
         model=dataclasses.replace(recipe.model, name=str(tiny_model)),

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+import qlora
 from qlora import config
 from qlora.errors import InputError
 
-RECIPES = Path(config.__file__).parent / "recipes"
+RECIPES = Path(qlora.__file__).parent / "recipes"
 
 
 def test_yaml_round_trip(tmp_path):

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+import qlora
 from qlora import config as configuration
 from qlora import events
 from qlora.config import RunConfig
@@ -211,7 +212,7 @@ def test_the_command_says_what_is_wrong_in_a_sentence(arguments, message):
 @pytest.mark.timeout(900)  # two minutes on two quiet cores, and ten on a core that others use too
 def test_the_demo_learns(demo_model, tmp_path):
     """The demo's own configuration: 40 steps at 64 tokens bring the mean training loss down by at least 30 %."""
-    recipe = configuration.load(loop.Path(configuration.__file__).parent / "recipes" / "demo.yaml")
+    recipe = configuration.load(loop.Path(qlora.__file__).parent / "recipes" / "demo.yaml")
     assert (recipe.training.steps, recipe.data.max_length) == (40, 64), "else this is another claim"
     recipe = dataclasses.replace(recipe, output=str(tmp_path / "run"))
     happened = list(run(changed(recipe, training={"sample_prompts": ()})))
