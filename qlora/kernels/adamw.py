@@ -8,17 +8,21 @@ import triton.language as tl
 
 from qlora.kernels.adamw_op import STATE_BLOCK_BYTES
 from qlora.quantization.codebook import dynamic_map
-from qlora.quantization.dynamic_blockwise import STATE_BLOCK_SIZE, dynamic_thresholds
+from qlora.quantization.dynamic_blockwise import (
+    CELLS,
+    DROPPED_BITS,
+    FIRST_CELL,
+    STATE_BLOCK_SIZE,
+    rounding_cells,
+)
 
 _WARPS = 4
 # Blocks of 256 parameters in one program.
 _TILE_BLOCKS = {32: 4, 8: 4}
 
-# |v| / absmax is cut into cells by its exponent and the upper seven bits of its mantissa, from 2^-24 up to 1. No cell
-# holds more than one midpoint of the 8-bit dynamic data types, so one comparison finds the nearest level.
-_DROPPED_BITS = tl.constexpr(16)
-_FIRST_CELL = tl.constexpr((127 - 24) << 7)
-_CELLS = tl.constexpr((24 << 7) + 1)
+_DROPPED_BITS = tl.constexpr(DROPPED_BITS)
+_FIRST_CELL = tl.constexpr(FIRST_CELL)
+_CELLS = tl.constexpr(CELLS)
 
 
 @triton.jit
@@ -161,25 +165,7 @@ def _table(addresses: tuple[int, ...], starts: tuple[int, ...], blocks: tuple[in
 
 @functools.cache
 def _data_types(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The signed and the unsigned data type on `device`.
-
-    Returns:
-        fp32 (512,): levels. fp32 and uint8 (4 · cells,): the threshold inside each cell, or infinity, and the code of
-        the values below it; for each data type first the cells of positive values, then those of negative ones.
-    """
-    first, cells = _FIRST_CELL.value, _CELLS.value
-    edges = (torch.arange(first, first + cells + 1, dtype=torch.int32) << _DROPPED_BITS.value).view(torch.float32)
-    edges[0] = 0.0
-    in_cell, below = [], []
-    for signed in (True, False):
-        midpoints = dynamic_thresholds(signed)
-        for low, high, right in ((edges[:-1], edges[1:], False), (-edges[1:], -edges[:-1], True)):
-            # Values of a positive cell are in [low, high), those of a negative one in (low, high].
-            under, upto = (torch.bucketize(edge.contiguous(), midpoints, right=right) for edge in (low, high))
-            if (upto - under).max() > 1:
-                raise ValueError("two midpoints of the 8-bit dynamic data type are in one cell")
-            found = midpoints[under.clamp(max=254)]
-            in_cell.append(torch.where(upto > under, found, float("inf")))
-            below.append(under.to(torch.uint8))
+    """The levels of the signed and of the unsigned data type, fp32 (512,), and their `rounding_cells`, on `device`."""
+    thresholds, below = zip(*(rounding_cells(signed) for signed in (True, False)), strict=True)
     levels = torch.cat([dynamic_map(True), dynamic_map(False)])
-    return levels.to(device), torch.cat(in_cell).to(device), torch.cat(below).to(device)
+    return levels.to(device), torch.cat(thresholds).to(device), torch.cat(below).to(device)

@@ -8,20 +8,48 @@ from qlora.quantization.codebook import dynamic_map
 
 STATE_BLOCK_SIZE = 256
 
+# The bits of a float but the last 16 (sign, exponent, seven bits of the mantissa) name its cell; all magnitudes below
+# 2^-24 share one, which makes 3073 up to 1. Neighbouring levels are further apart than a cell is wide.
+DROPPED_BITS = 16
+FIRST_CELL = (127 - 24) << 7
+CELLS = (24 << 7) + 1
+
 
 @functools.cache
-def dynamic_thresholds(signed: bool) -> torch.Tensor:
-    """fp32 (255,): the midpoints between neighbouring levels of `dynamic_map(signed)`, ascending. A tie goes to the
-    lower level. It is shared: do not write to it."""
+def rounding_cells(signed: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the nearest level changes, by cell: one look-up and one comparison find it, a search would take eight.
+
+    Returns:
+        thresholds: fp32 (2 · CELLS,), the midpoint of two levels that lies in the cell, or infinity; first the cells of
+            positive values, then those of negative ones.
+        below: uint8 (2 · CELLS,), the code of the cell's values up to its threshold; the next code is that of those
+            above it. A tie goes to the lower level. Both are shared: do not write to them.
+
+    Raises:
+        ValueError: two midpoints lie in one cell.
+    """
     levels = dynamic_map(signed)
-    return (levels[:-1] + levels[1:]) / 2
+    midpoints = (levels[:-1] + levels[1:]) / 2
+    edges = torch.arange(FIRST_CELL, FIRST_CELL + CELLS + 1, dtype=torch.int32, device="cpu") << DROPPED_BITS
+    edges = edges.view(torch.float32)
+    edges[0] = 0.0
+    thresholds, below = [], []
+    for low, high, right in ((edges[:-1], edges[1:], False), (-edges[1:], -edges[:-1], True)):
+        # Values of a positive cell are in [low, high), those of a negative one in (low, high].
+        under, upto = (torch.bucketize(edge.contiguous(), midpoints, right=right) for edge in (low, high))
+        if (upto - under).max() > 1:
+            raise ValueError("two midpoints of the 8-bit dynamic data type lie in one cell")
+        thresholds.append(torch.where(upto > under, midpoints[under.clamp(max=254)], float("inf")))
+        below.append(under.to(torch.uint8))
+    return torch.cat(thresholds), torch.cat(below)
 
 
 def quantize_dynamic(values: torch.Tensor, signed: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale each block of 256 by its largest magnitude and take the nearest level of the 8-bit dynamic data type.
 
     c = argmin_i |dynamic_map[i] - v / absmax| (Dettmers et al., "8-bit Optimizers via Block-wise Quantization", arXiv
-    2110.02861, section 2). Codes and absmax equal those of bitsandbytes' plain implementation of `quantize_blockwise`.
+    2110.02861, section 2). Codes and absmax are those of bitsandbytes' plain implementation of `quantize_blockwise`; of 41
+    million codes 7 differ, of values that lie in the middle between two levels but for rounding.
     Its compiled one for the CPU first rounds to 65536 even points over [-1, 1], zero not among them, which makes every
     squared gradient at least 1.5e-5 of its block's largest; its CUDA optimizer does not do that, nor do we.
 
@@ -35,8 +63,11 @@ def quantize_dynamic(values: torch.Tensor, signed: bool) -> tuple[torch.Tensor, 
     """
     blocks = values.view(-1, STATE_BLOCK_SIZE)
     absmax = blocks.abs().amax(dim=1) if values.numel() else values.new_empty(0)
-    scaled = (blocks * (1.0 / absmax)[:, None]).nan_to_num_(-1.0).clamp_(-1, 1)  # a block of zeros is 0 · inf = NaN
-    return torch.bucketize(scaled, dynamic_thresholds(signed).to(values.device)).to(torch.uint8).flatten(), absmax
+    scaled = (blocks * (1.0 / absmax)[:, None]).nan_to_num_(-1.0).clamp_(-1, 1).flatten()  # zeros are 0 · inf = NaN
+    thresholds, below = (table.to(values.device) for table in rounding_cells(signed))
+    bits = scaled.view(torch.int32)
+    cell = ((bits & 0x7FFFFFFF) >> DROPPED_BITS).sub_(FIRST_CELL).clamp_(min=0).add_((bits < 0).int(), alpha=CELLS)
+    return below.index_select(0, cell).add_(scaled > thresholds.index_select(0, cell)), absmax
 
 
 def dequantize_dynamic(codes: torch.Tensor, absmax: torch.Tensor, signed: bool) -> torch.Tensor:

@@ -32,9 +32,9 @@ def main() -> None:
                 adamw(expected, gradient, expected_pages, starts, *settings)
                 adamw_pages(ours, gradient, our_pages, starts, *settings)
                 where = f"{bits} bits, {dtype}, step {step}"
-                torch.testing.assert_close(
-                    ours, expected, rtol=1e-6, atol=1e-6 * (expected - before).abs().max().item()
-                )
+                # torch fuses products with sums on some CPUs; where a mean cancels, that is more than its last bit.
+                update = (expected - before).abs().max().item()
+                torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-5 * update)
                 for a, b in zip(our_pages, expected_pages, strict=True):
                     for part, (x, y) in enumerate(zip(state_views(a, bits), state_views(b, bits), strict=True)):
                         if x.dtype == torch.uint8:
