@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from qlora.adapters.checkpoint import load_adapter
 from qlora.errors import InputError
 from qlora.models.coverage import coverage
 from qlora.models.load import load_quantized
-from qlora.training.run import run
+from qlora.training.run import resume, run
 
 # The usual 0.02 would make logits so small that no adapter could raise one of 49152 far above the others.
 SHAPE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.2}
@@ -138,7 +139,7 @@ def test_a_family_learns_a_batch_by_heart(learnt, name):
     torch.manual_seed(settings.training.seed)  # of a classifier's head
     model, tokenizer = load_quantized(settings.model, settings.quantization, device=cpu, dtype=fp32)
     quantized = sum(isinstance(m, qlora.QuantizedLinear) for m in model.modules())
-    load_adapter(model, configuration.Path(settings.output) / "adapter")
+    load_adapter(model, Path(settings.output) / "adapter")
     layers = dict(adapted_layers(model))
     assert len(layers) == FAMILIES[name][2] and sum(isinstance(m.base, qlora.QuantizedLinear) for m in layers.values())
     # T5's definition keeps `wo` in full precision, and says so.
@@ -167,11 +168,33 @@ def test_accumulation_equals_the_large_batch(settings, name):
 
 
 @pytest.mark.parametrize("name", ["t5", "roberta"])
+def test_a_task_is_evaluated_and_resumed_to_the_bit(settings, name):
+    fields = configuration.to_mapping(settings(name, steps=4, checkpoint_steps=1, batch_size=1))
+    fields["adapter"]["dropout"] = 0.2
+    fields["data"]["evaluation_path"], fields["training"]["evaluation_steps"] = fields["data"]["path"], 2
+    whole = figures(run(configuration.from_mapping(fields)))
+    assert len(whole) == 6, "expected four steps and two evaluations"
+    fields["output"] += "-interrupted"
+    parts, stream = {}, run(configuration.from_mapping(fields))
+    for event in stream:
+        parts |= figures([event])
+        if event.kind == "checkpoint" and event.step == 3:
+            break
+    stream.close()
+    parts |= figures(resume(Path(fields["output"])))
+    assert parts == whole
+
+
+def figures(stream):
+    return {(event.kind, event.step): event.loss for event in stream if event.kind in ("step", "evaluation")}
+
+
+@pytest.mark.parametrize("name", ["t5", "roberta"])
 def test_peft_loads_what_a_task_trained(learnt, name):
     peft = pytest.importorskip("peft")
     settings, _ = learnt(name)
     cpu, fp32 = torch.device("cpu"), torch.float32
-    folder = configuration.Path(settings.output) / "adapter"
+    folder = Path(settings.output) / "adapter"
     losses = []
     for theirs in (False, True):
         torch.manual_seed(0)
