@@ -48,10 +48,10 @@ def quantize_dynamic(values: torch.Tensor, signed: bool) -> tuple[torch.Tensor, 
     """Scale each block of 256 by its largest magnitude and take the nearest level of the 8-bit dynamic data type.
 
     c = argmin_i |dynamic_map[i] - v / absmax| (Dettmers et al., "8-bit Optimizers via Block-wise Quantization", arXiv
-    2110.02861, section 2). Codes and absmax are those of bitsandbytes' plain implementation of `quantize_blockwise`; of 41
-    million codes 7 differ, of values that lie in the middle between two levels but for rounding.
-    Its compiled one for the CPU first rounds to 65536 even points over [-1, 1], zero not among them, which makes every
-    squared gradient at least 1.5e-5 of its block's largest; its CUDA optimizer does not do that, nor do we.
+    2110.02861, section 2). Codes and absmax are those of bitsandbytes' plain implementation of `quantize_blockwise`,
+    but for values in the middle of two levels, which rounding decides (7 of 41 million). Its compiled one for the CPU
+    first rounds to 65536 even points over [-1, 1], zero not among them, which makes every squared gradient at least
+    1.5e-5 of its block's largest; its CUDA optimizer does not do that, nor do we.
 
     Args:
         values: fp32 (n,), n a multiple of 256.

@@ -119,6 +119,17 @@ def test_what_left_for_activations_comes_back_while_the_rest_is_updated():
     assert [(a.page.number, a.hit) for a in happened if isinstance(a, Arrival)] == [(8, True), (9, True)]
 
 
+def test_pressure_in_the_middle_of_an_update_leaves_the_pages_in_use():
+    pager = Pager(pages(), CPU, 10 * PAGE)
+    pager.set_other_bytes(6 * PAGE)
+    visit = pager.visit()
+    used = [page.number for page, _ in next(visit)]
+    pager.set_other_bytes(9 * PAGE)
+    assert pager.resident_pages == used == [0, 1, 2, 3]
+    next(visit)
+    assert pager.resident_bytes + pager.other_bytes <= 10 * PAGE
+
+
 def test_headroom_makes_pages_leave_and_is_no_use_of_the_budget():
     pager = Pager(pages(), CPU, 10 * PAGE)
     visit_all(pager)
