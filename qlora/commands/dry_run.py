@@ -40,7 +40,7 @@ def measure(config: RunConfig) -> dict[str, Any]:
     from qlora.adapters.attach import adapter_parameters
     from qlora.models.coverage import coverage
     from qlora.training import preflight
-    from qlora.training.losses import summed_loss
+    from qlora.training.loss import summed_loss
     from qlora.training.setup import prepare
 
     preflight.check_output(Path(config.output).expanduser())

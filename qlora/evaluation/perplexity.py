@@ -14,7 +14,7 @@ from qlora.data.formats import read_samples
 from qlora.data.samples import PlainText
 from qlora.errors import InputError
 from qlora.evaluation.likelihood import max_length
-from qlora.training.loss import causal_loss, why_not_chunked
+from qlora.training.chunked_loss import causal_loss, why_not_chunked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

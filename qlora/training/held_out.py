@@ -10,7 +10,7 @@ from qlora import events
 from qlora.config import RunConfig
 from qlora.data.batches import Batches, in_order
 from qlora.data.encoding import EncodedSamples
-from qlora.training.losses import summed_loss
+from qlora.training.loss import summed_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

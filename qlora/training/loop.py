@@ -17,7 +17,7 @@ from qlora.data.batches import Batch
 from qlora.evaluation.generation import stream
 from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.training import checkpoint, held_out, preflight
-from qlora.training.losses import summed_loss
+from qlora.training.loss import summed_loss
 from qlora.training.pressure import DevicePressure, as_event, evict_and_repeat
 from qlora.training.schedule import learning_rate
 from qlora.training.setup import Setup, prepare, run_started

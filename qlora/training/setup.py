@@ -20,6 +20,7 @@ from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.paging.page import Arrival, Move
 from qlora.training import held_out, preflight
 from qlora.training.activations import enable_checkpointing
+from qlora.training.chunked_loss import why_not_chunked
 from qlora.training.pressure import DevicePressure, parameter_count
 from qlora.training.schedule import total_steps
 
@@ -86,6 +87,8 @@ def prepare(config: RunConfig, on_paging: Callable[[Move | Arrival], None]) -> S
         train_whole=[head] if (head := classifier_head(model)) else (),
     )
     notices += preflight.check_adapter(model)
+    if config.model.task == "causal" and (obstacle := why_not_chunked(model)):
+        notices.append(f"The loss holds the logits of a whole batch, because {obstacle}.")
     if config.training.activation_checkpointing:
         enable_checkpointing(model)
     model.train()

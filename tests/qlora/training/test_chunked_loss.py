@@ -10,7 +10,7 @@ from qlora.config import AdapterConfig
 from qlora.errors import InputError
 from qlora.layers.lora_linear import LoraLinear
 from qlora.memory.measure import LiveTensorBytes
-from qlora.training.loss import causal_loss, chunked_cross_entropy, why_not_chunked
+from qlora.training.chunked_loss import causal_loss, chunked_cross_entropy, why_not_chunked
 
 SHAPE = {"vocab_size": 96, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA_LIKE = {**SHAPE, "intermediate_size": 96, "num_key_value_heads": 2, "max_position_embeddings": 64}
