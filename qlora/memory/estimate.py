@@ -8,7 +8,7 @@ kernels and the allocator's own rounding are not counted.
 from dataclasses import dataclass
 
 from qlora.errors import InputError
-from qlora.memory.shapes import LlamaShape, require_whole
+from qlora.memory.shapes import Shape, require_whole
 
 METHODS = ("qlora", "lora", "full")
 OPTIMIZERS = ("paged-adamw-32bit", "adamw-32bit", "paged-adamw-8bit", "adamw-8bit")
@@ -116,7 +116,7 @@ class MemoryEstimate:
         return self.peak_bytes - self.pageable_bytes
 
 
-def estimate(shape: LlamaShape, options: EstimateOptions) -> MemoryEstimate:
+def estimate(shape: Shape, options: EstimateOptions) -> MemoryEstimate:
     """Bytes by component and the peak of one training step.
 
     Moments: loss = kept + stored activations + logits; backward = kept + gradients + stored activations + one
@@ -129,7 +129,7 @@ def estimate(shape: LlamaShape, options: EstimateOptions) -> MemoryEstimate:
         options: how it is finetuned.
 
     Raises:
-        InputError: see `EstimateOptions` and `LlamaShape`, which raise it when built.
+        InputError: see `EstimateOptions` and the shapes, which raise it when built.
     """
     compute_bytes = DTYPE_BYTES[options.compute_dtype]
     codes, constants = base_weight_bytes(shape, options)
@@ -160,7 +160,7 @@ def estimate(shape: LlamaShape, options: EstimateOptions) -> MemoryEstimate:
     return MemoryEstimate(components, moments, pageable, trainable)
 
 
-def base_weight_bytes(shape: LlamaShape, options: EstimateOptions) -> tuple[int, int]:
+def base_weight_bytes(shape: Shape, options: EstimateOptions) -> tuple[int, int]:
     """Bytes of the linear weights and of their quantization constants.
 
     Per matrix of n weights: codes ceil(n / 2); with b = ceil(n / block size) blocks, constants 4 b bytes, or with
@@ -194,43 +194,46 @@ def optimizer_state_bytes(parameters: int, optimizer: str) -> int:
     return 2 * parameters + 2 * 4 * -(-parameters // _STATE_BLOCK_SIZE)
 
 
-def activation_bytes(shape: LlamaShape, options: EstimateOptions) -> tuple[int, int]:
-    """Bytes that autograd keeps for the backward pass, as counted on transformers' LLaMA.
+def activation_bytes(shape: Shape, options: EstimateOptions) -> tuple[int, int]:
+    """Bytes that autograd keeps for the backward pass.
 
-    Per token and layer, with c bytes a value, width h, feed-forward width f, key and value width v and H heads:
-    h (8 + 2 c) for the two norms (fp32 input, output) + 2 h c for queries and attention output + 2 v c for keys and
-    values + 4 f c for gate, its activation, up and their product + 4 H for the attention's log-sum-exp + 8 for the
-    norms' scales. Attention is memory-efficient: nothing grows with the square of the length. Adapters keep the layer
-    input only, which is counted already; the first norm keeps nothing while the embedding is frozen, the last norm
-    keeps as much as one, so they cancel. Full finetuning keeps 2 h c more, the norms' values before their trained
-    weights, and once a token h (4 + 2 c) + 4 for the last norm and the head's input. With checkpointing, h c per token
-    and layer is stored, and one layer at a time is computed again.
+    A layer keeps what its shape's `layer_activation_bytes` says. Adapters keep the layer input only, which is counted
+    already; the first norm keeps nothing while the embedding is frozen, the last norm keeps as much as one, so they
+    cancel. Full finetuning keeps once a token h (4 + 2 c) + 4 for the last norm and the head's input. With
+    checkpointing, h c per token and layer is stored, and one layer at a time is computed again.
 
     Returns:
         (stored, recomputed): bytes that wait from the forward pass, and bytes of one recomputed layer.
     """
-    c = DTYPE_BYTES[options.compute_dtype]
-    h, f, v = shape.hidden_size, shape.intermediate_size, shape.key_value_size
-    layer = h * (8 + 4 * c) + 2 * v * c + 4 * f * c + 4 * shape.heads + 8
-    once = 0
-    if options.method == "full":
-        layer += 2 * h * c
-        once = h * (4 + 2 * c) + 4
+    c, h = DTYPE_BYTES[options.compute_dtype], shape.hidden_size
+    trained = options.method == "full"
+    layer = shape.layer_activation_bytes(c, options.sequence_length, trained_norms=trained)
+    once = h * (4 + 2 * c) + 4 if trained else 0
     if options.checkpointing:
         return options.tokens * (shape.layers * h * c + once), options.tokens * layer
     return options.tokens * (shape.layers * layer + once), 0
 
 
-def input_gradient_bytes(shape: LlamaShape, options: EstimateOptions) -> int:
-    """Gradients of activations that exist at once, inside the feed-forward part: tokens · (3 f + 2 h) · c."""
+def input_gradient_bytes(shape: Shape, options: EstimateOptions) -> int:
+    """Gradients of activations that exist at once, inside the feed-forward part: tokens · (n f + 2 h) · c, where n is
+    the shape's `feed_forward_gradients`."""
     c = DTYPE_BYTES[options.compute_dtype]
-    return options.tokens * (3 * shape.intermediate_size + 2 * shape.hidden_size) * c
+    wide = shape.feed_forward_gradients * shape.intermediate_size
+    return options.tokens * (wide + 2 * shape.hidden_size) * c
 
 
-def logits_bytes(shape: LlamaShape, options: EstimateOptions) -> int:
-    """Logits in the compute type, their fp32 copy and the fp32 log-probabilities: (c + 8) · vocabulary a token."""
-    tokens = min(options.tokens, options.loss_chunk_tokens or options.tokens)
-    return tokens * shape.vocabulary_size * (DTYPE_BYTES[options.compute_dtype] + 8)
+def logits_bytes(shape: Shape, options: EstimateOptions) -> int:
+    """What the loss holds at its fullest.
+
+    Whole: logits in the compute type, their fp32 copy and the fp32 log-probabilities, (c + 8) · vocabulary a token. In
+    chunks (`training.chunked_loss.chunked_cross_entropy`): (c + 4) · vocabulary a token of a chunk, and h c a token of all for
+    the gradient that waits for the backward pass.
+    """
+    c = DTYPE_BYTES[options.compute_dtype]
+    if options.loss_chunk_tokens is None:
+        return options.tokens * shape.vocabulary_size * (c + 8)
+    chunk = min(options.tokens, options.loss_chunk_tokens)
+    return chunk * shape.vocabulary_size * (c + 4) + options.tokens * shape.hidden_size * c
 
 
 def _require_choice(value: object, label: str, choices: object) -> None:
