@@ -50,7 +50,11 @@ def check_pages(
         raise ValueError(f"starts: expected one for each of {len(pages)} pages, got {len(starts)}")
     for page, start in zip(pages, starts, strict=True):
         stop = start + page.numel() // STATE_BLOCK_BYTES[bits] * STATE_BLOCK_SIZE
-        if page.numel() % STATE_BLOCK_BYTES[bits] or start % STATE_BLOCK_SIZE or not 0 <= start <= stop <= parameters.numel():
+        if (
+            page.numel() % STATE_BLOCK_BYTES[bits]
+            or start % STATE_BLOCK_SIZE
+            or not 0 <= start <= stop <= parameters.numel()
+        ):
             raise ValueError(
                 f"pages: {page.numel()} bytes from parameter {start} on are not the state of whole blocks of "
                 f"{STATE_BLOCK_SIZE} of {parameters.numel()} parameters"

@@ -85,7 +85,7 @@ def test_equals_torchs_adamw_over_100_steps_while_pages_are_evicted_at_random(we
 
 
 @pytest.mark.parametrize("state_bits", [32, 8])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(chooser=st.randoms(use_true_random=False), budget=st.integers(2 * SMALL_PAGE, 40_000))
 def test_eviction_at_any_point_changes_no_bit(state_bits, chooser, budget):
     results = []
@@ -101,14 +101,14 @@ def test_eviction_at_any_point_changes_no_bit(state_bits, chooser, budget):
 
 
 def test_eight_bits_equal_a_plain_implementation_made_of_bitsandbytes_functions():
-    """Codes, absmax and parameters over 60 steps, with bitsandbytes' data types, its plain `quantize_blockwise` (what
+    """Codes, absmax and parameters over 40 steps, with bitsandbytes' data types, its plain `quantize_blockwise` (what
     its CPU operator does for fp64) and its `dequantize_blockwise`, each tensor for itself."""
     levels = [functional.create_dynamic_map(signed=signed) for signed in (True, False)]
     ours, theirs = parameters(), [p.detach() for p in parameters()]
     paged = PagedAdamW(ours, 1e-2, weight_decay=0.1, state_bits=8, page_bytes=SMALL_PAGE, budget_bytes=3 * SMALL_PAGE)
     zeros = [[(torch.zeros(p.numel(), dtype=torch.uint8), torch.zeros(-(-p.numel() // 256)))] * 2 for p in theirs]
     states, generator = zeros, torch.Generator().manual_seed(1)
-    for t in range(1, 61):
+    for t in range(1, 41):
         step(paged, generator)
         for number, p in enumerate(theirs):
             g = ours[number].grad.flatten()
@@ -131,7 +131,7 @@ def test_eight_bits_equal_a_plain_implementation_made_of_bitsandbytes_functions(
         for (codes, absmax), name in zip(states[number], ("exp_avg", "exp_avg_sq"), strict=True):
             assert torch.equal(saved[name][start : start + p.numel()], codes)
             assert torch.equal(saved[f"{name}_absmax"][start // 256 : start // 256 + len(absmax)], absmax)
-    assert paged.paging_report().moves_in > 100, "else pages hardly moved"
+    assert paged.paging_report().moves_in > 50, "else pages hardly moved"
 
 
 def test_eight_bits_take_a_quarter_of_the_room():
