@@ -1,1 +1,1 @@
-"""What a model does: text that it generates."""
+"""What a model can do: perplexity, multiple choice, generated text beside references, and lm-eval's tasks."""

@@ -1,20 +1,20 @@
 """Perplexity of texts and conversations."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from qlora.data.batches import Batch, in_order
+from qlora.data.batches import in_order
 from qlora.data.encoding import IGNORED, Encoded, encode_all
 from qlora.data.formats import read_samples
 from qlora.data.samples import PlainText
 from qlora.errors import InputError
 from qlora.evaluation.likelihood import max_length
-from qlora.training.chunked_loss import causal_loss, why_not_chunked
+from qlora.training.loss import summed_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -111,7 +111,11 @@ def perplexity(
     windows = [part for document in documents for part in windows_of(document, window, stride)]
     if not windows:
         raise InputError("There is no token to score: give a text of two tokens or more.")
-    total, tokens = summed_loss_of(model, in_order(windows, batch_size, pad_id=0))
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for batch in in_order(windows, batch_size, pad_id=0):
+            total += summed_loss(model, batch.to(model.device)).item()
+            tokens += batch.trained_tokens
     return Perplexity(total / tokens, tokens, len(documents), len(windows))
 
 
@@ -126,27 +130,3 @@ def windows_of(document: Encoded, window: int, stride: int) -> Iterator[Encoded]
         if any(label != IGNORED for label in labels[1:]):
             yield Encoded(document.input_ids[begin:end], labels)
         scored = end
-
-
-@torch.no_grad()
-def summed_loss_of(model: "PreTrainedModel", batches: Iterable[Batch]) -> tuple[float, int]:
-    """The loss of batches and how many tokens it is a sum over, for evaluation in a run too.
-
-    Models that do more to their logits than a product (`why_not_chunked`) are given all logits of a batch at once.
-
-    Args:
-        model: causal, in evaluation mode.
-        batches: as in training.
-    """
-    total, count = 0.0, 0
-    for batch in batches:
-        batch = batch.to(model.device)
-        if why_not_chunked(model) is None:
-            loss, tokens = causal_loss(model, batch.model_inputs(), batch.labels)
-        else:
-            logits = model(**batch.model_inputs()).logits[:, :-1].flatten(0, 1).float()
-            labels = batch.labels[:, 1:].flatten()
-            loss = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
-            tokens = batch.trained_tokens
-        total, count = total + loss.item(), count + tokens
-    return total, count
