@@ -34,7 +34,10 @@ ALLOWED = {
         "qlora", "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.evaluation", "qlora.events",
         "qlora.layers", "qlora.memory", "qlora.models", "qlora.optimizer", "qlora.paging",
     },
-    "qlora.bench": {"qlora.errors", "qlora.kernels", "qlora.quantization"},
+    "qlora.bench": {
+        "qlora.adapters", "qlora.config", "qlora.errors", "qlora.kernels", "qlora.models", "qlora.optimizer",
+        "qlora.quantization", "qlora.training",
+    },
     "qlora.commands": {
         "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.evaluation", "qlora.events",
         "qlora.memory", "qlora.models", "qlora.training",
