@@ -226,8 +226,8 @@ def logits_bytes(shape: Shape, options: EstimateOptions) -> int:
     """What the loss holds at its fullest.
 
     Whole: logits in the compute type, their fp32 copy and the fp32 log-probabilities, (c + 8) · vocabulary a token. In
-    chunks (`training.chunked_loss.chunked_cross_entropy`): (c + 4) · vocabulary a token of a chunk, and h c a token of all for
-    the gradient that waits for the backward pass.
+    chunks (`training.chunked_loss.chunked_cross_entropy`): (c + 4) · vocabulary a token of a chunk, and h c a token of
+    all for the gradient that waits for the backward pass.
     """
     c = DTYPE_BYTES[options.compute_dtype]
     if options.loss_chunk_tokens is None:
