@@ -23,6 +23,7 @@ from qlora.config import ModelConfig
 from qlora.data.batches import Batches
 from qlora.errors import InputError
 from qlora.optimizer.paged_adamw import PagedAdamW
+from qlora.training.randomness import generator_states, set_generator_states
 
 FOLDER = "checkpoints"
 _NAME = "step-"
@@ -67,7 +68,7 @@ def save(
     saved = optimizer.state_dict()
     tensors = {f"optimizer.{name}": tensor for name, tensor in saved.pop("tensors").items()}
     tensors["parameters"] = optimizer.flat.detach().cpu()
-    tensors.update(zip(_GENERATORS, _generator_states(optimizer.flat.device), strict=False))
+    tensors.update(zip(_GENERATORS, generator_states(optimizer.flat.device), strict=False))
     state = {"step": step, "optimizer": saved, "batches": batches.state(), "progress": progress}
     try:
         _clear(run)
@@ -135,18 +136,12 @@ def restore(checkpoint: Path, *, optimizer: PagedAdamW, batches: Batches) -> tup
     optimizer.load_state_dict({**saved, "tensors": _of("optimizer.", tensors)})
     with torch.no_grad():
         optimizer.flat.copy_(parameters)
-    torch.set_rng_state(tensors[_GENERATORS[0]])
-    if optimizer.flat.device.type == "cuda" and _GENERATORS[1] in tensors:
-        torch.cuda.set_rng_state(tensors[_GENERATORS[1]], optimizer.flat.device)
+    set_generator_states(optimizer.flat.device, [tensors[name] for name in _GENERATORS if name in tensors])
     return step, progress
 
 
 def _of(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _generator_states(device: torch.device) -> list[torch.Tensor]:
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def _steps(run: Path) -> list[int]:

@@ -12,6 +12,7 @@ from qlora.layers.quantized_linear import QuantizedLinear
 from qlora.memory.measure import LiveTensorBytes
 from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.paging.page import Arrival, Move
+from qlora.training.randomness import generator_states, set_generator_states
 
 T = TypeVar("T")
 
@@ -125,7 +126,7 @@ def evict_and_repeat(attempt: Callable[[], T], optimizer: PagedAdamW, notify: Ca
         torch.OutOfMemoryError: no page was on the device, or memory does not suffice without them either.
     """
     device = optimizer.flat.device
-    generators = _generator_states(device)
+    generators = generator_states(device)
     failed = None
     try:
         return attempt()
@@ -137,7 +138,7 @@ def evict_and_repeat(attempt: Callable[[], T], optimizer: PagedAdamW, notify: Ca
     freed = optimizer.evict("out of memory")
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    _set_generator_states(device, generators)
+    set_generator_states(device, generators)
     notify(
         f"Memory did not suffice ({failed}): {freed / 2**20:.0f} MiB of optimizer pages left the device and the step "
         "ran again."
@@ -156,16 +157,6 @@ def as_event(step: int, happening: Move | Arrival) -> events.Event:
     if isinstance(happening, Arrival):
         return events.PageReached(hit=happening.hit, **fields)
     return events.PageMoved(direction=happening.direction, reason=happening.reason, **fields)
-
-
-def _generator_states(device: torch.device) -> list[torch.Tensor]:
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def _set_generator_states(device: torch.device, states: list[torch.Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
 
 
 def stored_bytes(model: nn.Module) -> int:
