@@ -82,10 +82,12 @@ class Pager:
             InputError: it does not fit into the budget even with no page on the device.
         """
         self._require_open()
-        self.other_bytes = other_bytes
-        while self._excess(headroom_bytes) > 0 and self._evict_last(reason):
+        # Room is made first and taken then: whoever is told of a move never sees more than the budget.
+        growth = other_bytes - self.other_bytes
+        while self._excess(growth + headroom_bytes) > 0 and self._evict_last(reason):
             pass
         self._hand_back()
+        self.other_bytes = other_bytes
         if self.budget_bytes is not None and other_bytes > self.budget_bytes:
             raise InputError(
                 f"The device budget of {_mib(self.budget_bytes)} MiB is too small: weights, adapters, gradients and "

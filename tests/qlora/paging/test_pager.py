@@ -130,6 +130,15 @@ def test_pressure_in_the_middle_of_an_update_leaves_the_pages_in_use():
     assert pager.resident_bytes + pager.other_bytes <= 10 * PAGE
 
 
+def test_the_budget_holds_while_several_pages_leave_for_one_thing():
+    seen = []
+    pager = Pager(pages(5), CPU, 5 * PAGE, lambda move: seen.append(pager.resident_bytes + pager.other_bytes))
+    visit_all(pager)
+    pager.set_other_bytes(3 * PAGE - 1)
+    assert len(seen) == 3 and max(seen) <= 5 * PAGE
+    assert pager.other_bytes == 3 * PAGE - 1
+
+
 def test_headroom_makes_pages_leave_and_is_no_use_of_the_budget():
     pager = Pager(pages(), CPU, 10 * PAGE)
     visit_all(pager)
