@@ -3,12 +3,9 @@
 import json
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
-from qlora import config as configuration
-from qlora.config import ModelConfig, QuantizationSettings
 from qlora.errors import InputError
-from qlora.events import CONFIG_NAME
+from qlora.evaluation import sources
 
 _RESET, _END = "/new", "/end"
 
@@ -17,7 +14,7 @@ def run(source: str, system_prompt: str | None, max_new_tokens: int, as_json: bo
     """Answer line after line; each answer knows what was said before.
 
     Args:
-        source: folder of a run, or a model (the demo model's name, a folder, a hub name), which is quantized.
+        source: as in `sources.described`.
         system_prompt: what the system message says; None leaves that of the run, or the template's own.
         max_new_tokens: longest answer.
         as_json: print one JSON object for each answer instead of the text as it comes.
@@ -35,8 +32,9 @@ def run(source: str, system_prompt: str | None, max_new_tokens: int, as_json: bo
     from qlora.data.samples import Message
     from qlora.evaluation.generation import continuation
 
-    model, tokenizer, of_run = _load(source)
-    system_prompt = of_run if system_prompt is None else system_prompt
+    config, adapter = sources.described(source)
+    model, tokenizer = sources.load(config, adapter)
+    system_prompt = config.data.system_prompt if system_prompt is None else system_prompt
     talking = sys.stdin.isatty() and not as_json
     if talking:
         print(f"{_RESET} begins a new conversation, {_END} ends.")
@@ -58,24 +56,6 @@ def run(source: str, system_prompt: str | None, max_new_tokens: int, as_json: bo
         print(json.dumps({"prompt": line, "answer": answer}, ensure_ascii=False) if as_json else "", flush=True)
         said.append(Message("assistant", answer))
     return 0
-
-
-def _load(source: str):
-    folder = Path(source).expanduser()
-    if (folder / CONFIG_NAME).exists():
-        from qlora.evaluation.comparison import load_run
-
-        model, tokenizer, config = load_run(folder)
-        return model, tokenizer, config.data.system_prompt
-
-    from qlora.models.load import load_quantized
-    from qlora.training.preflight import choose_device, choose_dtype
-
-    config = configuration.RunConfig()
-    device = choose_device(config)
-    dtype = choose_dtype(config, device)
-    model, tokenizer = load_quantized(ModelConfig(source), QuantizationSettings(), device=device, dtype=dtype)
-    return model.eval(), tokenizer, None
 
 
 def _prompted(lines: Iterable[str], talking: bool) -> Iterable[str]:

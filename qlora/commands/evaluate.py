@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from qlora import config as configuration
-from qlora.config import ModelConfig, RunConfig
 from qlora.errors import InputError
-from qlora.events import ADAPTER_FOLDER, CONFIG_NAME
+from qlora.evaluation import sources
 
 _ONLY_FOR = {
     "choices": ("shots", "examples", "seed", "style"),
@@ -75,34 +73,17 @@ def load_model(source: str, adapter: Path | None):
     """The quantized model, its tokenizer, and the configuration it comes from.
 
     Args:
-        source: a YAML configuration (its base model), the folder of a run (with the run's adapter), or a model (the
-            demo model's name, a folder, a hub name), which is quantized to NF4 unless it is already.
+        source: as in `sources.described`.
         adapter: to use, in place of the run's own.
 
     Raises:
         InputError: nothing usable at `source` or `adapter`, or a model for another task than writing on.
     """
-    path = Path(source).expanduser()
-    if (path / CONFIG_NAME).exists():
-        config = configuration.load(path / CONFIG_NAME)
-        adapter = adapter or path / ADAPTER_FOLDER
-    elif path.suffix in (".yaml", ".yml"):
-        config = configuration.load(path)
-    else:
-        config = RunConfig(model=ModelConfig(source))
+    config, of_run = sources.described(source)
     if config.model.task != "causal":
         raise InputError(f"model.task is {config.model.task}: only causal models can be evaluated with this command.")
-
-    from qlora.adapters.checkpoint import load_adapter
-    from qlora.models.load import load_quantized
-    from qlora.training.preflight import choose_device, choose_dtype
-
-    device = choose_device(config)
-    dtype = choose_dtype(config, device)
-    model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
-    if adapter is not None:
-        load_adapter(model, adapter.expanduser(), dtype=dtype)
-    return model.eval(), tokenizer, config
+    model, tokenizer = sources.load(config, adapter.expanduser() if adapter else of_run)
+    return model, tokenizer, config
 
 
 def _perplexity(options: argparse.Namespace) -> dict[str, Any]:

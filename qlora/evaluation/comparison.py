@@ -3,36 +3,10 @@
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from qlora import config as configuration
 from qlora import events
 from qlora.errors import InputError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-def load_run(run_folder: Path) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", configuration.RunConfig]:
-    """The finetuned model of a run, ready to answer, its tokenizer and its configuration.
-
-    Raises:
-        InputError: no finished run in the folder, or a model or adapter that cannot be loaded.
-    """
-    config_file = run_folder / events.CONFIG_NAME
-    if not config_file.exists():
-        raise InputError(f"There is no run in {run_folder}: name the output folder of a training run.")
-    config = configuration.load(config_file)
-
-    from qlora.adapters.checkpoint import load_adapter
-    from qlora.models.load import load_quantized
-    from qlora.training.preflight import choose_device, choose_dtype
-
-    device = choose_device(config)
-    dtype = choose_dtype(config, device)
-    model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
-    load_adapter(model, run_folder / events.ADAPTER_FOLDER, dtype=dtype)
-    return model.eval(), tokenizer, config
+from qlora.evaluation import sources
 
 
 def answers(run_folder: Path, prompt: str, max_new_tokens: int, sides: Sequence[str]) -> Iterator[dict]:
@@ -54,12 +28,15 @@ def answers(run_folder: Path, prompt: str, max_new_tokens: int, sides: Sequence[
         raise InputError("The prompt is empty: write a question.")
     if not 1 <= max_new_tokens <= 4096:
         raise InputError(f"The number of new tokens must be from 1 to 4096, got {max_new_tokens}.")
+    if not (run_folder / events.CONFIG_NAME).exists():
+        raise InputError(f"There is no run in {run_folder}: name the output folder of a training run.")
     from contextlib import nullcontext
 
     from qlora.adapters.attach import adapters_disabled
     from qlora.evaluation.generation import stream
 
-    model, tokenizer, config = load_run(run_folder)
+    config, adapter = sources.described(run_folder)
+    model, tokenizer = sources.load(config, adapter)
     for side in sides:
         began, count = time.perf_counter(), 0
         with adapters_disabled(model) if side == "base" else nullcontext():

@@ -53,11 +53,11 @@ def _dequantize(packed, absmax, nested_absmax, offset, nested_codebook, codebook
 
 
 def _quantized_linear(
-    x, packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out_features, name
+    x, packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out_features, quant_type
 ):
     in_features = x.shape[-1]
     rows = x.numel() // in_features if in_features else 0
-    stored = packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out_features, name
+    stored = packed, absmax, nested_absmax, offset, nested_codebook, codebook, block_size, out_features, quant_type
     if (
         rows
         and codebook.numel() == _LEVELS

@@ -127,8 +127,7 @@ def quantize_4bit(
     count = weights.numel()
     packed = weights.new_empty((count + 1) // 2, dtype=torch.uint8)
     absmax = weights.new_empty(-(-count // block_size), dtype=torch.float32)
-    ascending = order.tolist() == list(range(order.numel()))
-    cells, spread, table = _cells(tuple(thresholds.tolist()), tuple(order.tolist()), weights.device)
+    cells, spread, ascending, table = _cells(tuple(thresholds.tolist()), tuple(order.tolist()), weights.device)
     tile_blocks = max(1, _TILE_WEIGHTS // block_size)
     whole, rest = divmod(count, tile_blocks * block_size)
     # A program of its own for what is left: masks and the short block's division would cost the others registers.
@@ -184,13 +183,13 @@ def _grid(device: torch.device) -> torch.Tensor:
 @functools.cache
 def _cells(
     thresholds: tuple[float, ...], order: tuple[int, ...], device: torch.device
-) -> tuple[int, float, torch.Tensor]:
+) -> tuple[int, float, bool, torch.Tensor]:
     """Cut [-1, 1] into cells round(spread · x) that hold one threshold at most.
 
     Returns:
-        Number of cells, a power of two; `spread`; int32 (2 · cells,), indexed by the cell's last bits (negative cells
-        come last): the bits of the fp32 threshold inside each cell, or of infinity, then the code below it, and, where
-        codes do not ascend with the levels, the code above it in the next four bits.
+        Number of cells, a power of two; `spread`; whether codes ascend with the levels; int32 (2 · cells,), indexed by
+        the cell's last bits (negative cells come last): the bits of the fp32 threshold inside each cell, or of
+        infinity, then the code below it, and, where codes do not ascend, the code above it in the next four bits.
 
     Raises:
         ValueError: two thresholds are too close, or one lies on the border of a cell, where rounding could matter.
@@ -215,4 +214,4 @@ def _cells(
         rank = below_all + sum(place < cell for place in places)
         codes[cell] = order[rank] if ascending else order[rank] | order[min(rank + 1, last)] << 4
     in_cell[places] = torch.tensor(inside)
-    return cells, spread, torch.cat([in_cell.view(torch.int32), codes]).to(device)
+    return cells, spread, ascending, torch.cat([in_cell.view(torch.int32), codes]).to(device)

@@ -5,8 +5,26 @@ from dataclasses import dataclass, field
 from qlora.errors import InputError
 
 
+class _Counts:
+    """What follows from `layers`, `linears` and `unquantized_parameters` in every kind of shape."""
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of all linear layers, without embedding and head."""
+        return self.layers * sum(rows * columns for rows, columns in self.linears.values())
+
+    @property
+    def parameters(self) -> int:
+        """All weights of the model."""
+        return self.linear_parameters + self.unquantized_parameters
+
+    def adapter_parameters(self, r: int) -> int:
+        """Weights of LoRA on every linear layer: the sum of r (in + out)."""
+        return self.layers * sum(r * (rows + columns) for rows, columns in self.linears.values())
+
+
 @dataclass(frozen=True)
-class LlamaShape:
+class LlamaShape(_Counts):
     """A decoder with RMSNorm, rotary attention and SwiGLU, as LLaMA, Mistral, Qwen and SmolLM2 have.
 
     Args:
@@ -79,11 +97,6 @@ class LlamaShape:
         }
 
     @property
-    def linear_parameters(self) -> int:
-        """Weights of all linear layers, without embedding and head."""
-        return self.layers * sum(rows * columns for rows, columns in self.linears.values())
-
-    @property
     def unquantized_parameters(self) -> int:
         """Weights that QLoRA leaves in 16 bit: embedding, head (unless tied), two norms a layer plus the last, and
         biases."""
@@ -92,15 +105,6 @@ class LlamaShape:
         if self.query_key_norms:
             layer += 2 * (self.query_size // self.heads)
         return (tables * self.vocabulary_size + 1) * self.hidden_size + self.layers * layer
-
-    @property
-    def parameters(self) -> int:
-        """All weights of the model."""
-        return self.linear_parameters + self.unquantized_parameters
-
-    def adapter_parameters(self, r: int) -> int:
-        """Weights of LoRA on every linear layer: the sum of r (in + out)."""
-        return self.layers * sum(r * (rows + columns) for rows, columns in self.linears.values())
 
     def layer_activation_bytes(self, value_bytes: int, sequence_length: int, trained_norms: bool = False) -> int:
         """Bytes a token that autograd keeps of one layer, as counted on transformers' LLaMA and Qwen3.
@@ -128,7 +132,7 @@ class LlamaShape:
 
 
 @dataclass(frozen=True)
-class LayerNormShape:
+class LayerNormShape(_Counts):
     """A decoder with LayerNorm, biases and a feed-forward part of two matrices: OPT, GPT-NeoX (Pythia) and BLOOM.
 
     Args:
@@ -168,20 +172,6 @@ class LayerNormShape:
             return {**attention, "fc1": (f, h), "fc2": (h, f)}
         attention = {"query_key_value": (3 * h, h), "dense": (h, h)}
         return {**attention, "dense_h_to_4h": (f, h), "dense_4h_to_h": (h, f)}
-
-    @property
-    def linear_parameters(self) -> int:
-        """Weights of all linear layers, without embedding and head."""
-        return self.layers * sum(rows * columns for rows, columns in self.linears.values())
-
-    @property
-    def parameters(self) -> int:
-        """All weights of the model."""
-        return self.linear_parameters + self.unquantized_parameters
-
-    def adapter_parameters(self, r: int) -> int:
-        """Weights of LoRA on every linear layer: the sum of r (in + out)."""
-        return self.layers * sum(r * (rows + columns) for rows, columns in self.linears.values())
 
     def layer_activation_bytes(self, value_bytes: int, sequence_length: int, trained_norms: bool = False) -> int:
         """Bytes a token that autograd keeps of one layer, as counted on transformers' models.
