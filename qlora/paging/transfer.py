@@ -2,6 +2,7 @@
 
 import mmap
 import time
+import weakref
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -161,6 +162,9 @@ class HostMemory:
         self._chunks: list[torch.Tensor] = []
         self._used = 0
         self.reserved_bytes = 0
+        # Memory that goes back to the system while it is registered could never be registered again.
+        self._release = weakref.finalize(self, _release, self._chunks, pinned)
+        self._release.atexit = False
 
     def take(self, count: int) -> torch.Tensor:
         """uint8 (count,), not initialized.
@@ -175,12 +179,7 @@ class HostMemory:
 
     def close(self) -> None:
         """Give all of it back. No copy may be under way, and what was taken must not be used again."""
-        while self._chunks:
-            chunk = self._chunks.pop()
-            if self._pinned:
-                error = int(torch.cuda.cudart().cudaHostUnregister(chunk.data_ptr()))
-                if error:
-                    raise RuntimeError(f"Main memory cannot be unpinned: CUDA error {error}.")
+        self._release()
         self._used = self.reserved_bytes = 0
 
     def _grow(self, count: int) -> None:
@@ -188,6 +187,7 @@ class HostMemory:
         if self._pinned:
             error = int(torch.cuda.cudart().cudaHostRegister(chunk.data_ptr(), count, 1))  # 1: for every CUDA context
             if error:
+                _forget_error()
                 raise MemoryError(
                     f"{count / 2**20:.0f} MiB of main memory for optimizer pages cannot be pinned (CUDA error "
                     f"{error}): free main memory or raise the limit of locked memory (ulimit -l)."
@@ -195,3 +195,20 @@ class HostMemory:
         self._chunks.append(chunk)
         self._used = 0
         self.reserved_bytes += count
+
+
+def _release(chunks: list[torch.Tensor], pinned: bool) -> None:
+    while chunks:
+        chunk = chunks.pop()
+        error = int(torch.cuda.cudart().cudaHostUnregister(chunk.data_ptr())) if pinned else 0
+        if error:
+            _forget_error()
+            raise RuntimeError(f"Main memory cannot be unpinned: CUDA error {error}.")
+
+
+def _forget_error() -> None:
+    """The driver's interface keeps the error of a call for whoever asks next: let that be us, not a later kernel."""
+    try:
+        torch.zeros(1, device="cuda")
+    except RuntimeError:
+        return
