@@ -27,13 +27,9 @@ def vectors_of(chunks: list[Chunk], sentence_of: list[tuple[int, int]], embedder
 
 
 def _encode(texts: list[str], embedder: MiniLM, progress) -> np.ndarray:
-    """Vectors of the texts, each distinct one computed once; texts of like length share a batch."""
-    distinct = sorted(set(texts), key=len)
-    vectors: dict[str, np.ndarray] = {}
-    for start in range(0, len(distinct), 64):
-        piece = distinct[start : start + 64]
-        vectors.update(zip(piece, embedder.encode(piece), strict=True))
-        progress(min(1.0, len(vectors) / len(distinct)))
+    """Vectors of the texts, each distinct one computed once."""
+    distinct = list(dict.fromkeys(texts))
+    vectors = dict(zip(distinct, embedder.encode(distinct, progress), strict=True))
     return np.stack([vectors[text] for text in texts])
 
 

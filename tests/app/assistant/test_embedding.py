@@ -22,6 +22,13 @@ def test_a_vector_does_not_depend_on_its_batch(embedder):
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+def test_progress_counts_word_pieces_up_to_all_of_them(embedder):
+    shares = []
+    embedder.encode(["word " * length for length in (200, 1, 200, 3) * 6], shares.append)
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert len(shares) > 1, "one batch, else this proves nothing"
+
+
 def test_mean_pooling_agrees_with_transformers_own_pipeline(embedder):
     """Against AutoModel and AutoTokenizer, which our code does not use."""
     import torch
