@@ -14,17 +14,20 @@ SOURCES = sorted([*(REPOSITORY / "qlora").rglob("*.py"), *(REPOSITORY / "app").r
 ALLOWED = {
     "qlora.errors": set(),
     "qlora.folders": set(),
+    "qlora.hub": {"qlora.errors"},
     "qlora.config": {"qlora.errors"},
     "qlora.events": set(),
     "qlora.quantization": {"qlora.kernels"},  # weight.py alone: the arithmetic modules are checked below
     "qlora.kernels": {"qlora.quantization"},
     "qlora.layers": {"qlora.kernels", "qlora.quantization"},
-    "qlora.adapters": {"qlora.layers", "qlora.config", "qlora.errors"},
-    "qlora.models": {"qlora.layers", "qlora.quantization", "qlora.config", "qlora.errors", "qlora.folders"},
+    "qlora.adapters": {"qlora.layers", "qlora.config", "qlora.errors", "qlora.hub"},
+    "qlora.models": {
+        "qlora.layers", "qlora.quantization", "qlora.config", "qlora.errors", "qlora.folders", "qlora.hub",
+    },
     "qlora.paging": {"qlora.kernels", "qlora.quantization", "qlora.errors"},
     "qlora.optimizer": {"qlora.paging", "qlora.kernels", "qlora.quantization", "qlora.errors"},
     "qlora.memory": {"qlora.config", "qlora.errors"},
-    "qlora.data": {"qlora.config", "qlora.errors"},
+    "qlora.data": {"qlora.config", "qlora.errors", "qlora.hub"},
     "qlora.recipes": set(),
     "qlora.evaluation": {
         "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.events", "qlora.models",

@@ -4,6 +4,7 @@ import fnmatch
 import re
 from pathlib import Path
 
+from qlora import hub
 from qlora.errors import InputError
 
 _NAME = re.compile(r"(?P<dataset>[\w.-]+/[\w.-]+)(?::(?P<files>.+))?")
@@ -36,28 +37,22 @@ def download(name: str) -> list[Path]:
 
     match = _NAME.fullmatch(name)
     dataset, wanted = match["dataset"], match["files"]
-    try:
+    online = hub.reachable()
+    with hub.in_words("dataset", dataset, "file"):
         if wanted is not None and not any(c in wanted for c in "*?["):
             chosen = [wanted]  # not listed first: a file that is in the cache needs no network
-        else:
+        elif online:
             files = huggingface_hub.HfApi().list_repo_files(dataset, repo_type="dataset")
             chosen = choose_files(dataset, files, wanted)
-        return [Path(huggingface_hub.hf_hub_download(dataset, file, repo_type="dataset")) for file in chosen]
-    except errors.GatedRepoError:
-        raise InputError(f"The dataset {dataset} asks for consent on its page: give it there and log in.") from None
-    except errors.RepositoryNotFoundError:
-        raise InputError(f"There is no dataset {dataset} on the hub, and no file of this name here.") from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
-        raise InputError(_no_network(dataset)) from None
-    except errors.EntryNotFoundError:
-        raise InputError(f"The dataset {dataset} has no file {wanted}.") from None
-    except InputError:
-        raise
-    except Exception as error:
-        # The HTTP client's errors are no subclasses of OSError, and which client it is differs by version.
-        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):
-            raise
-        raise InputError(f"{_no_network(dataset)} ({type(error).__name__})") from error
+        else:
+            raise hub.no_network("dataset", dataset, "file")
+        try:
+            return [
+                Path(huggingface_hub.hf_hub_download(dataset, file, repo_type="dataset", local_files_only=not online))
+                for file in chosen
+            ]
+        except errors.RemoteEntryNotFoundError:
+            raise InputError(f"The dataset {dataset} has no file {wanted}.") from None
 
 
 def choose_files(dataset: str, files: list[str], pattern: str | None) -> list[str]:
@@ -83,10 +78,3 @@ def choose_files(dataset: str, files: list[str], pattern: str | None) -> list[st
             f"The dataset {dataset} has several data files ({shown}): name one, as in {dataset}:{chosen[0]}."
         )
     return chosen
-
-
-def _no_network(dataset: str) -> str:
-    return (
-        f"{dataset} is no file on this machine, and the dataset of that name could not be fetched from the hub: "
-        "check the network, or give a local file."
-    )

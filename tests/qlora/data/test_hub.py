@@ -63,14 +63,19 @@ def test_an_ambiguous_dataset_is_not_guessed(files, pattern, message):
         hub.choose_files("o/d", files, pattern)
 
 
-def test_a_dataset_is_fetched_and_read(tmp_path, monkeypatch):
+@pytest.fixture
+def online(monkeypatch):
+    monkeypatch.setattr("qlora.hub.reachable", lambda: True)
+
+
+def test_a_dataset_is_fetched_and_read(tmp_path, monkeypatch, online):
     for part in ("00000", "00001"):
         (tmp_path / f"train-{part}-of-00002.jsonl").write_text(f'{{"prompt": "{part}?", "completion": "yes"}}')
     monkeypatch.setattr(
         huggingface_hub.HfApi, "list_repo_files",
         lambda self, dataset, repo_type: [f.name for f in tmp_path.iterdir()] if repo_type == "dataset" else [],
     )  # fmt: skip
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda dataset, file, repo_type: str(tmp_path / file))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda dataset, file, **_: str(tmp_path / file))
     assert [s.messages[0].content for s in read_samples("o/d")] == ["00000?", "00001?"]
 
 
@@ -91,7 +96,7 @@ def raising(error):
         ("HfHubHTTPError", r"check the network.*HfHubHTTPError"),
     ],
 )
-def test_what_the_hub_refuses_is_said_in_a_sentence(monkeypatch, name, message):
+def test_what_the_hub_refuses_is_said_in_a_sentence(monkeypatch, online, name, message):
     kind = getattr(errors, name)
     error = kind.__new__(kind)  # its arguments differ by version
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", raising(error))
@@ -99,7 +104,7 @@ def test_what_the_hub_refuses_is_said_in_a_sentence(monkeypatch, name, message):
         read_samples("o/d:a.json")
 
 
-def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
+def test_a_defect_of_ours_keeps_its_traceback(monkeypatch, online):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", raising(TypeError("ours")))
     with pytest.raises(TypeError):
         read_samples("o/d:a.json")
