@@ -1,15 +1,16 @@
 """Loading a model straight to 4-bit, with its tokenizer."""
 
 import logging
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 import torch
 
 from qlora.config import ModelConfig, QuantizationSettings
 from qlora.errors import InputError
-from qlora.models.demo import DEMO_MODEL, demo_model_dir
+from qlora.models.source import locate
 from qlora.models.tasks import AUTO_CLASSES, CLASSIFIER_HEADS
+from qlora.models.tokenizer import tokenizer_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,14 +36,15 @@ def load_quantized(
         dtype: of what is not quantized, and of the computation.
 
     Raises:
-        InputError: no such model, an incomplete or damaged file, or no network for a hub name.
+        InputError: no such model, an incomplete or damaged file, weights as pickle files alone, a model that needs code
+            of its own, or no network for a hub name.
     """
     import transformers
 
     from qlora.models.coverage import coverage
     from qlora.models.huggingface import QuantizationConfig
 
-    source = _source(model.name)
+    source = locate(model.name)
     config = QuantizationConfig(quantization.quant_type, quantization.block_size, quantization.double_quantization)
     options = {}
     if model.task == "classification":
@@ -50,27 +52,31 @@ def load_quantized(
         names = dict(enumerate(model.labels))
         options = {"id2label": names, "label2id": {label: index for index, label in names.items()}}
     transformers.utils.logging.disable_progress_bar()
+    # Else transformers asks a service to convert a checkpoint of pickle files, and waits for it.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    tokenizer = tokenizer_of(source)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         # Weights that are quantized arrive in the file's own 16 bits, not in a computation's 32; what is left of them
         # is small, and converted afterwards.
         loaded = getattr(transformers, AUTO_CLASSES[model.task]).from_pretrained(
-            source,
+            source.place,
             quantization_config=config,
+            use_safetensors=True,
             dtype="auto" if dtype == torch.float32 else dtype,
             device_map={"": device},
             **options,
+            **source.options,
         )
         if loaded.dtype != dtype:
             loaded = loaded.to(dtype)
             loaded.config.dtype = dtype
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(_explain(model.name, source, error)) from error
+        raise InputError(source.explain(error)) from error
     except Exception as error:
         # safetensors raises a type of its own for a truncated or foreign file.
         if type(error).__module__.partition(".")[0] not in ("safetensors", "safetensors_rust"):
             raise
-        raise InputError(f"A weight file of {source} is damaged ({error}): fetch or convert it again.") from error
+        raise InputError(f"A weight file of {source.place} is damaged ({error}): fetch or convert it again.") from error
     stored = loaded.config.quantization_config
     if (stored.quant_type, stored.block_size, stored.double_quantization) != (
         quantization.quant_type,
@@ -91,24 +97,3 @@ def load_quantized(
     if model.task == "classification" and loaded.config.pad_token_id is None:
         loaded.config.pad_token_id = tokenizer.pad_token_id  # where a text ends is what decoders classify it at
     return loaded.eval(), tokenizer
-
-
-def _source(name: str) -> str:
-    if name == DEMO_MODEL:
-        return str(demo_model_dir())
-    if Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser())
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise InputError(f"There is no model folder {name}: give a folder with config.json and safetensors files.")
-    return name
-
-
-def _explain(name: str, source: str, error: Exception) -> str:
-    if Path(source).is_dir():
-        if not (Path(source) / "config.json").exists():
-            return f"The folder {source} holds no model: config.json is missing."
-        return f"The model in {source} cannot be loaded: {str(error).splitlines()[0]}"
-    return (
-        f"The model {name!r} is not on this machine and could not be fetched. Check the name and the network, "
-        f"or give a local folder. ({str(error).splitlines()[0]})"
-    )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from qlora.config import ModelConfig
 from qlora.errors import InputError
-from qlora.models.load import _explain, _source
+from qlora.models.source import Source, locate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,10 +16,16 @@ def load_tokenizer(model: ModelConfig) -> "PreTrainedTokenizerBase":
     Raises:
         InputError: no such model, or no network for a hub name.
     """
+    return tokenizer_of(locate(model.name))
+
+
+def tokenizer_of(source: Source) -> "PreTrainedTokenizerBase":
+    """As `load_tokenizer`, of a model that has been located."""
     import transformers
 
-    source = _source(model.name)
     try:
-        return transformers.AutoTokenizer.from_pretrained(source)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source.place, **source.options)
     except (OSError, ValueError) as error:
-        raise InputError(_explain(model.name, source, error)) from error
+        raise InputError(source.explain(error)) from error
+    tokenizer.init_kwargs.pop("local_files_only", None)  # else it would be saved as a property of the tokenizer
+    return tokenizer
