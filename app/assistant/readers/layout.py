@@ -4,12 +4,17 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from app.assistant.readers.lines import Line, StyledLine, Vocabulary, style
-from app.assistant.readers.page import FRONT_MATTER, Block, Box, Word
+from app.assistant.readers.lines import StyledLine, Vocabulary
+from app.assistant.readers.page import (
+    CAPTION,
+    FRONT_MATTER,
+    NUMBERED_HEADING,
+    UNNUMBERED_HEADINGS,
+    Block,
+    Box,
+    caption_label,
+)
 
-_CAPTION = re.compile(r"^(Table|Figure|Fig\.|Algorithm|Listing)\s+([A-Z]?\d+)\s*[:.]")
-_NUMBERED = re.compile(r"^(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*)\.?\s+\S")
-_UNNUMBERED = {"abstract", "references", "acknowledgements", "acknowledgments", "bibliography", "appendix"}
 _REFERENCE = re.compile(r"^\[\d+\]\s|^\d+\.\s")
 
 
@@ -26,16 +31,15 @@ class Region:
 
 
 def blocks_of_document(
-    lines: list[list[Line]], regions: list[list[Region]], sizes: list[tuple[float, float]]
+    lines: list[list[StyledLine]], regions: list[list[Region]], sizes: list[tuple[float, float]]
 ) -> list[list[Block]]:
     """Blocks of each page in reading order; sections run on from page to page."""
-    styled = [[style(line) for line in page] for page in lines]
-    vocabulary = Vocabulary(styled)
-    body = Counter(line.size for page in styled for line in page for _ in line.words).most_common(1)
+    vocabulary = Vocabulary(lines)
+    body = Counter(line.size for page in lines for line in page for _ in line.words).most_common(1)
     body_size = body[0][0] if body else 10.0
     section = FRONT_MATTER
     document = []
-    for page, drawn, (_, height) in zip(styled, regions, sizes, strict=True):
+    for page, drawn, (_, height) in zip(lines, regions, sizes, strict=True):
         blocks, section = _Page(page, drawn, height, body_size, vocabulary).blocks(section)
         document.append(blocks)
     return document
@@ -50,7 +54,7 @@ class _Page:
     def _tables(self, rules: list[Box]) -> list[Region]:
         """Ruled tables: two or more rules of one width, cut where a caption or a page's width of text stands
         between."""
-        cuts = [line.box[1] for line in self.lines if _CAPTION.match(line.text)]
+        cuts = [line.box[1] for line in self.lines if CAPTION.match(line.text)]
         if not cuts:
             return []
         tables, groups = [], []
@@ -101,9 +105,7 @@ class _Page:
                 caption = [line]
                 while queue and self._continues_caption(caption[-1], queue[0]):
                     caption.append(queue.pop(0))
-                match = _CAPTION.match(line.text)
-                label = f"{'Figure' if match[1].startswith('Fig') else match[1]} {match[2]}"
-                block = Block("caption", self._join(caption), section, label=label)
+                block = Block("caption", self.vocabulary.joined(caption), section, label=caption_label(line.text))
                 captions.append((block, _union([item.box for item in caption])))
                 continue
             if title := self._heading(line, queue):
@@ -142,7 +144,7 @@ class _Page:
 
     def _is_caption(self, line: StyledLine, paragraph: list[StyledLine]) -> bool:
         """A line "Figure 6." also ends sentences; it opens a caption only where no sentence is under way."""
-        match = _CAPTION.match(line.text)
+        match = CAPTION.match(line.text)
         in_sentence = bool(paragraph) and not paragraph[-1].text.endswith((".", "?", "!", ":"))
         return bool(match) and (match[0].endswith(":") or not in_sentence)
 
@@ -159,7 +161,7 @@ class _Page:
             and not in_table
             and line.box[0] < last.box[2]
             and line.box[2] > last.box[0]
-            and not _CAPTION.match(line.text)
+            and not CAPTION.match(line.text)
         )
 
     def _heading(self, line: StyledLine, queue: list[StyledLine]) -> str:
@@ -168,9 +170,9 @@ class _Page:
             return ""
         text = line.text
         large = line.size > self.body_size + 0.8
-        if text.lower() in _UNNUMBERED:
+        if text.lower() in UNNUMBERED_HEADINGS:
             return text
-        if _NUMBERED.match(text) and len(line.words) > 1 and (large or text.split()[0].count(".")):
+        if NUMBERED_HEADING.match(text) and len(line.words) > 1 and (large or text.split()[0].count(".")):
             while (
                 queue and queue[0].size == line.size and all(queue[0].bold) and _gap(line, queue[0]) < 0.6 * line.size
             ):
@@ -193,7 +195,7 @@ class _Page:
 
     def _paragraph(self, lines: list[StyledLine], section: str) -> Block:
         first = lines[0]
-        words = self._join(lines)
+        words = self.vocabulary.joined(lines)
         bold = self._join_flags(lines)
         length = next((i for i, flag in enumerate(bold) if not flag), len(bold))
         lead = " ".join(word.text for word in words[:length]).rstrip(".:") if 0 < length <= 24 else ""
@@ -206,19 +208,6 @@ class _Page:
         elif sum(line.mathematics for line in lines) / len(lines) > 0.5:
             kind = "equation"
         return Block(kind, words, section, lead=lead)
-
-    def _join(self, lines: list[StyledLine]) -> tuple[Word, ...]:
-        words: list[Word] = []
-        glue = False
-        for line in lines:
-            for word in line.words:
-                if glue:
-                    last = words.pop()
-                    word = Word(self.vocabulary.join(last.text, word.text), last.boxes + word.boxes)
-                    glue = False
-                words.append(word)
-            glue = line.hyphenated
-        return tuple(words)
 
     @staticmethod
     def _join_flags(lines: list[StyledLine]) -> list[bool]:

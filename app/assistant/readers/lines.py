@@ -111,3 +111,17 @@ class Vocabulary:
         head = stem.rsplit("-", 1)[-1]
         compound = "-" in stem or (self.words[head] and self.words[rest])
         return first + second if compound else first[:-1] + second
+
+    def joined(self, lines: list[StyledLine]) -> tuple[Word, ...]:
+        """Words of the lines one after the other; a word torn at a line end is one again, with both boxes."""
+        words: list[Word] = []
+        torn = False
+        for line in lines:
+            for word in line.words:
+                if torn:
+                    last = words.pop()
+                    word = Word(self.join(last.text, word.text), last.boxes + word.boxes)
+                    torn = False
+                words.append(word)
+            torn = line.hyphenated
+        return tuple(words)

@@ -3,6 +3,9 @@
 import re
 from dataclasses import dataclass, field
 
+READER_VERSION = 1
+"""Raised whenever a reader makes other pages of the same file, so that indexes built before are rebuilt."""
+
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in points (1/72 inch) from the page's upper left corner."""
 
@@ -10,6 +13,13 @@ KINDS = ("text", "heading", "table", "figure", "caption", "equation", "footnote"
 
 FRONT_MATTER = "Title and authors"
 """The section of what stands above the first heading."""
+
+MID_PAPER = "Before the first heading"
+"""The section of what stands above the first heading where the file begins in the middle of a paper."""
+
+CAPTION = re.compile(r"^(Table|Figure|Fig\.|Algorithm|Listing)\s+([A-Z]?\d+)\s*[:.]")
+NUMBERED_HEADING = re.compile(r"^(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*)\.?\s+\S")
+UNNUMBERED_HEADINGS = {"abstract", "references", "acknowledgements", "acknowledgments", "bibliography", "appendix"}
 
 UNREADABLE = "\ufffd"
 """Stands for a character that has no reading, such as a piece of a large bracket in a formula."""
@@ -31,7 +41,8 @@ class Block:
 
     ``kind`` is one of :data:`KINDS`. ``rows`` (tables only) are the table's lines from top to bottom, each a run of
     words; for every other kind ``words`` hold the text. ``lead`` is the bold run-in title a paragraph starts with,
-    ``label`` what a caption or table is called ("Table 2"). ``section`` is the section it stands in.
+    ``label`` what a caption or table is called ("Table 2"). ``section`` is the section it stands in. ``cells`` are the
+    columns of each row where the file names them; otherwise the gaps between a row's words tell.
     """
 
     kind: str
@@ -40,6 +51,7 @@ class Block:
     lead: str = ""
     label: str = ""
     rows: tuple[tuple[Word, ...], ...] = ()
+    cells: tuple[tuple[str, ...], ...] = ()
 
     @property
     def text(self) -> str:
@@ -62,6 +74,22 @@ class Page:
     raw_text: str = field(repr=False)
     source: str = "paper"
     last_page: int = 0
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file that has been read: what it is (``"pdf"``, ``"ocr"`` or ``"markdown"``), its pages, and its title, which
+    is empty where the file has none."""
+
+    kind: str
+    title: str
+    pages: list[Page]
+
+
+def caption_label(text: str) -> str:
+    """What a caption names: "Figure 3" for "Fig. 3: Mean accuracy …"; empty when the text is not one."""
+    match = CAPTION.match(text)
+    return f"{'Figure' if match[1].startswith('Fig') else match[1]} {match[2]}" if match else ""
 
 
 def bare(text: str) -> str:

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.assistant.readers.layout import Region, blocks_of_document
-from app.assistant.readers.lines import Character, Line
-from app.assistant.readers.page import UNREADABLE, Page
+from app.assistant.readers.lines import Character, Line, StyledLine, Vocabulary, style
+from app.assistant.readers.page import UNREADABLE, Document, Page
 from qlora.errors import InputError
 
 MAX_BYTES = 64 * 2**20
+"""Papers with many pictures are 20 to 40 MiB."""
 MAX_PAGES = 500
+"""A long thesis. What has more is a book, whose passages would drown those of a paper."""
+_LONGEST_TITLE = 300
 _HYPHENS = "\x02\ufffe\u00ad"
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 
@@ -46,9 +49,13 @@ def open_pdf(path: Path) -> Iterator:
         try:
             document = pypdfium2.PdfDocument(path)
         except pypdfium2.PdfiumError as error:
-            raise InputError(
-                f"{path.name} is a damaged or locked PDF: it cannot be opened. Get a fresh copy."
-            ) from error
+            import pypdfium2.raw as pdfium
+
+            if error.err_code in (pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY):
+                raise InputError(
+                    f"{path.name} is locked by a password. Save a copy without one and choose that."
+                ) from error
+            raise InputError(f"{path.name} is a damaged PDF: it cannot be opened. Get a fresh copy.") from error
         try:
             if not 0 < len(document) <= MAX_PAGES:
                 raise InputError(f"{path.name} has {len(document)} pages; expected 1 to {MAX_PAGES}.")
@@ -75,18 +82,24 @@ def raw_text(path: Path, pdf_page: int) -> str:
 
 
 def read_pdf(path: Path) -> list[Page]:
-    """All pages of a PDF as blocks in reading order.
+    """All pages of a PDF as blocks in reading order; see :func:`pdf_document`."""
+    return pdf_document(path).pages
+
+
+def pdf_document(path: Path) -> Document:
+    """All pages of a PDF as blocks in reading order, and its title: the first page's largest type, else its metadata.
 
     Raises:
         InputError: the file cannot be opened as a PDF (see :func:`open_pdf`) or holds no text at all.
     """
     sizes, lines, regions, raw = [], [], [], []
     with open_pdf(path) as document:
+        named = document.get_metadata_value("Title").strip()
         for page in document:
             textpage = page.get_textpage()
             width, height = page.get_size()
             sizes.append((width, height))
-            lines.append(list(_lines(_characters(textpage, height))))
+            lines.append([style(line) for line in _lines(_characters(textpage, height))])
             regions.append(_regions(page, width, height))
             raw.append(_clean(textpage.get_text_range()))
             textpage.close()
@@ -94,10 +107,26 @@ def read_pdf(path: Path) -> list[Page]:
     if not any(text.strip() for text in raw):
         raise InputError(f"{path.name} has no text layer (it holds pictures of pages). Use a PDF with text in it.")
     blocks = blocks_of_document(lines, regions, sizes)
-    return [
+    pages = [
         Page(number, width, height, tuple(blocks[number - 1]), raw[number - 1])
         for number, (width, height) in enumerate(sizes, start=1)
     ]
+    return Document("pdf", _title(lines[0], Vocabulary(lines)) or named[:_LONGEST_TITLE], pages)
+
+
+def _title(lines: list[StyledLine], vocabulary: Vocabulary) -> str:
+    """The first run of lines in the largest type of the first page, if it reads as a title: two words or more."""
+    upright = [line for line in lines if line.upright]
+    largest = max((line.size for line in upright), default=0.0)
+    run: list[StyledLine] = []
+    for line in upright:
+        if line.size > largest - 0.6:
+            run.append(line)
+        elif run:
+            break
+    text = " ".join(word.text for word in vocabulary.joined(run)).replace(UNREADABLE, "").strip()
+    others = [line for line in upright if line.size <= largest - 0.6]
+    return text if others and " " in text and len(text) <= _LONGEST_TITLE else ""
 
 
 def _clean(text: str) -> str:

@@ -8,7 +8,7 @@ from app.assistant.chunking import chunk_pages
 from app.assistant.grounding import quote_is_on_page
 from app.assistant.pictures import PIXELS_PER_POINT, page_picture
 from app.assistant.readers.page import bare
-from app.assistant.readers.pdf import read_pdf
+from app.assistant.readers.pdf import pdf_document, read_pdf
 from qlora.errors import InputError
 
 
@@ -69,6 +69,12 @@ def test_a_pdf_cut_off_in_the_middle_is_refused(tmp_path, small_pdf_bytes):
         read_pdf(path)
 
 
+def test_the_title_is_the_largest_line_of_the_first_page(tmp_path, small_pdf_bytes):
+    path = tmp_path / "bread.pdf"
+    path.write_bytes(small_pdf_bytes)
+    assert pdf_document(path).title == "Bread for Small Ovens"
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.pdf"):
         read_pdf(tmp_path / "none.pdf")
@@ -95,8 +101,17 @@ def test_page_pictures_are_drawn_once_and_kept(tmp_path, small_pdf_bytes, monkey
 
 
 @pytest.fixture(scope="module")
-def pages(real_pdf):
-    return read_pdf(real_pdf)
+def document(real_pdf):
+    return pdf_document(real_pdf)
+
+
+@pytest.fixture(scope="module")
+def pages(document):
+    return document.pages
+
+
+def test_its_title_is_found(document):
+    assert document.title.lower() == "qlora: efficient finetuning of quantized llms"
 
 
 def test_every_section_of_the_paper_is_found_in_order(pages):
