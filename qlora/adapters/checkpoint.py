@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qlora.adapters import peft_config
+from qlora.adapters import peft_config, source
 from qlora.adapters.attach import (
     active_adapter,
     adapter_names,
@@ -21,12 +21,10 @@ from qlora.adapters.attach import (
     linear_layers,
     trained_copies,
 )
+from qlora.adapters.peft_config import CONFIG_NAME, PICKLE_NAME, WEIGHTS_NAME
 from qlora.errors import InputError
 from qlora.layers.lora_linear import DEFAULT_NAME
 
-CONFIG_NAME = "adapter_config.json"
-WEIGHTS_NAME = "adapter_model.safetensors"
-_PICKLE_NAME = "adapter_model.bin"
 _PREFIX = "base_model.model."
 
 
@@ -84,23 +82,24 @@ def save_adapter(
 
 
 def load_adapter(
-    model: nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32, name: str = DEFAULT_NAME
+    model: nn.Module, adapter: Path | str, *, dtype: torch.dtype = torch.float32, name: str = DEFAULT_NAME
 ) -> None:
-    """Put the adapter in `folder` (ours or PEFT's) on a model, under a name, and make it the active one.
+    """Put an adapter (ours or PEFT's) on a model, under a name, and make it the active one.
 
     Which layers it is for is read from the tensors, so every way of PEFT to choose layers is understood.
 
     Args:
         model: the base model, with or without other adapters; unchanged when an error is raised.
-        folder: of the adapter.
+        adapter: its folder; a text may also name one on the hub (``owner/adapter``).
         dtype: of the adapter's parameters.
         name: to give it.
 
     Raises:
-        InputError: a file is missing or damaged, or a pickle; the adapter is of another kind, or uses an option of PEFT
-            that we do not have (it is named); it does not fit the model; the name is taken.
+        InputError: as `source.locate`; a file is missing or damaged, or a pickle; the adapter is of another kind, or
+            uses an option of PEFT that we do not have (it is named); it does not fit the model; the name is taken.
     """
     check_name(model, name)
+    folder = source.locate(adapter)
     config, tensors = _read(folder)
     settings, whole = peft_config.read(config, folder)
     tensors = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
@@ -144,9 +143,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     from safetensors.torch import load_file
 
     missing = [file for file in (CONFIG_NAME, WEIGHTS_NAME) if not (folder / file).exists()]
-    if WEIGHTS_NAME in missing and (folder / _PICKLE_NAME).exists():
+    if WEIGHTS_NAME in missing and (folder / PICKLE_NAME).exists():
         raise InputError(
-            f"{folder / _PICKLE_NAME} is a pickle file, which can run code when it is read: save the adapter as "
+            f"{folder / PICKLE_NAME} is a pickle file, which can run code when it is read: save the adapter as "
             f"{WEIGHTS_NAME}, with PEFT's save_pretrained, where you trust it."
         )
     if missing:

@@ -9,6 +9,9 @@ from qlora.config import AdapterConfig
 from qlora.errors import InputError
 from qlora.layers.lora_linear import LoraFactors
 
+CONFIG_NAME = "adapter_config.json"
+WEIGHTS_NAME = "adapter_model.safetensors"
+PICKLE_NAME = "adapter_model.bin"
 _TASK_TYPES = {"causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM", "classification": "SEQ_CLS"}
 _READ = {
     "peft_type",
