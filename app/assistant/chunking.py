@@ -148,7 +148,11 @@ def _chunks(group: list[Block], page: Page, paper: str, lead: str, number: int) 
     sentences = [sentence for block in group for sentence in split_sentences(block.words)]
     header = 0
     if first.kind == "table":
-        sentences += [Sentence(_text(row), merge_line_boxes(row), row=True, cells=_cells(row)) for row in first.rows]
+        named = first.cells or [_cells(row) for row in first.rows]
+        sentences += [
+            Sentence(_text(row), merge_line_boxes(row), row=True, cells=cells)
+            for row, cells in zip(first.rows, named, strict=True)
+        ]
         header = _header_rows([_text(row) for row in first.rows])
         parts = [sentences]
     else:
