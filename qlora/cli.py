@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qlora.commands import estimate, evaluate
+from qlora.commands import changes, chat, estimate, evaluate, generate, merge, preview, quantize
 from qlora.errors import InputError
 
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0, or 2 when the input cannot be used (one sentence on stderr says why), or 1 when a run
-        failed after it began.
+        failed after it began, or 130 when Ctrl-C ended it.
     """
     # Read when torch is imported: a waiting thread spins for some ten microseconds, then sleeps. The default is to spin
     # thirty times as long, which quadruples a step on a small machine that also serves the page and a browser; sleeping
@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
+    except KeyboardInterrupt:
+        print("qlora: interrupted", file=sys.stderr)
+        return 130  # 128 + SIGINT, as the shell has it
     except InputError as error:
         print(f"qlora: {error}", file=sys.stderr)
         return 2
@@ -52,49 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(resume)
     resume.set_defaults(command=_resume)
 
-    preview = commands.add_parser("preview", help="print the first batch of a run with what the loss counts")
-    preview.add_argument("config", type=Path, metavar="CONFIG.yaml")
-    preview.add_argument("--json", action="store_true", help="print it as one JSON object")
-    preview.set_defaults(command=_preview)
-
-    generate = commands.add_parser("generate", help="answer a prompt with the model of a run")
-    generate.add_argument("run", type=Path, metavar="RUN_FOLDER")
-    generate.add_argument("--prompt", required=True)
-    generate.add_argument("--max-new-tokens", type=int, default=64, metavar="N")
-    generate.add_argument("--compare", action="store_true", help="let the base model answer too, first")
-    generate.add_argument("--json", action="store_true", help="print the pieces as JSON, one a line, as they come")
-    generate.set_defaults(command=_generate)
-
-    merge = commands.add_parser("merge", help="write the model of a run with its adapter merged, in 16 bit")
-    merge.add_argument("run", type=Path, metavar="RUN_FOLDER")
-    merge.add_argument("output", type=Path, metavar="FOLDER", help="to write to; new or empty")
-    merge.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16")
-    merge.add_argument(
-        "--original",
-        type=Path,
-        metavar="FOLDER",
-        help="merge into this 16-bit model instead of the dequantized weights that the adapter was trained on",
-    )
-    merge.add_argument("--json", action="store_true", help="print what was written as one JSON object")
-    merge.set_defaults(command=_merge)
-
-    chat = commands.add_parser("chat", help="talk with the model of a run, or with any model")
-    chat.add_argument("source", metavar="RUN_FOLDER_OR_MODEL")
-    chat.add_argument("--system", metavar="TEXT", help="system message; without it that of the run or of the model")
-    chat.add_argument("--max-new-tokens", type=int, default=256, metavar="N")
-    chat.add_argument("--json", action="store_true", help="print each answer as one JSON object")
-    chat.set_defaults(command=_chat)
-
-    quantize = commands.add_parser("quantize", help="write a model as a 4-bit checkpoint")
-    quantize.add_argument("model", help="the demo model's name, a folder or a hub name")
-    quantize.add_argument("output", type=Path, metavar="FOLDER", help="to write to; new or empty")
-    quantize.add_argument("--quant-type", default="nf4", metavar="TYPE", help="nf4, fp4-e2m1, fp4-e3m0 or int4")
-    quantize.add_argument("--block-size", type=int, default=64, metavar="N", help="weights that share one absmax")
-    quantize.add_argument("--no-double-quantization", action="store_true", help="keep absmax in 32 bits")
-    quantize.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16")
-    quantize.add_argument("--json", action="store_true", help="print what was written as one JSON object")
-    quantize.set_defaults(command=_quantize)
-
+    for command in (preview, generate, merge, chat, quantize):
+        command.add_parser(commands)
     evaluate.add_parser(commands)
     estimate.add_parser(commands)
 
@@ -114,21 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the events as JSON, one a line")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="another value for a key of the configuration, such as training.steps=200; may be repeated",
-    )
-
-
-def _changes(options: argparse.Namespace) -> dict[str, str]:
-    pairs = [text.partition("=") for text in options.set]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise InputError(f"--set takes KEY=VALUE, for example --set training.steps=200; got {key!r}.")
-    return {key: value for key, _, value in pairs}
+    changes.add_option(parser)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -136,7 +84,7 @@ def _train(options: argparse.Namespace) -> int:
     from qlora.commands.follow import follow
     from qlora.training.run import run
 
-    settings = config.with_changes(config.load(options.config), _changes(options))
+    settings = config.with_changes(config.load(options.config), changes.given(options))
     if options.dry_run:
         from qlora.commands import dry_run
 
@@ -148,69 +96,7 @@ def _resume(options: argparse.Namespace) -> int:
     from qlora.commands.follow import follow
     from qlora.training.run import resume
 
-    return follow(options.run, resume(options.run, _changes(options)), options.json)
-
-
-def _preview(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from qlora import config
-    from qlora.data import preview
-    from qlora.models.tokenizer import load_tokenizer
-
-    settings = config.load(options.config)
-    shown = preview.first_batch(settings, lambda: load_tokenizer(settings.model))
-    if options.json:
-        print(json.dumps(shown.to_mapping(), ensure_ascii=False))
-    else:
-        preview.print_batch(shown, Console())
-    return 0
-
-
-def _generate(options: argparse.Namespace) -> int:
-    from qlora.evaluation.comparison import answers
-
-    sides = ("base", "finetuned") if options.compare else ("finetuned",)
-    side = None
-    for piece in answers(options.run, options.prompt, options.max_new_tokens, sides):
-        if options.json:
-            print(json.dumps(piece, ensure_ascii=False), flush=True)
-            continue
-        if options.compare and piece["side"] != side:
-            side = piece["side"]
-            print(f"{side}: ", end="")
-        print("\n" if piece.get("done") else piece["text"], end="", flush=True)
-    return 0
-
-
-def _merge(options: argparse.Namespace) -> int:
-    import torch
-
-    from qlora.training.merging import merge_run
-
-    merge_run(options.run, options.output, dtype=getattr(torch, options.dtype), original=options.original)
-    written = sum(file.stat().st_size for file in options.output.glob("*.safetensors"))
-    if options.json:
-        print(json.dumps({"folder": str(options.output), "dtype": options.dtype, "bytes": written}))
-    else:
-        print(f"The merged model is in {options.output}: {written / 2**20:,.0f} MiB in {options.dtype}.")
-    return 0
-
-
-def _chat(options: argparse.Namespace) -> int:
-    from qlora.commands import chat
-
-    return chat.run(options.source, options.system, options.max_new_tokens, options.json, sys.stdin)
-
-
-def _quantize(options: argparse.Namespace) -> int:
-    import torch
-
-    from qlora.commands import quantize
-    from qlora.config import QuantizationSettings
-
-    settings = QuantizationSettings(options.quant_type, options.block_size, not options.no_double_quantization)
-    return quantize.run(options.model, options.output, settings, getattr(torch, options.dtype), options.json)
+    return follow(options.run, resume(options.run, changes.given(options)), options.json)
 
 
 def _bench_kernels(options: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to those of the command line."""
     parser = commands.add_parser("evaluate", help="measure perplexity, multiple choice or ROUGE-L of a 4-bit model")
     parser.add_argument("source", metavar="CONFIG_OR_MODEL", help="a YAML configuration, a run's folder, or a model")
-    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="an adapter to put on the model first")
+    parser.add_argument("--adapter", metavar="ADAPTER", help="a folder or a hub name, in place of the run's own")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="sequences read together (4)")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -69,20 +69,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def load_model(source: str, adapter: Path | None):
+def load_model(source: str, adapter: Path | str | None):
     """The quantized model, its tokenizer, and the configuration it comes from.
 
     Args:
         source: as in `sources.described`.
-        adapter: to use, in place of the run's own.
+        adapter: as in `load_adapter`, in place of the run's own.
 
     Raises:
         InputError: nothing usable at `source` or `adapter`, or a model for another task than writing on.
     """
     config, of_run = sources.described(source)
-    if config.model.task != "causal":
-        raise InputError(f"model.task is {config.model.task}: only causal models can be evaluated with this command.")
-    model, tokenizer = sources.load(config, adapter.expanduser() if adapter else of_run)
+    model, tokenizer = sources.load(config, of_run if adapter is None else adapter)
     return model, tokenizer, config
 
 

@@ -41,9 +41,16 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str, system_prompt:
 def dialogue_ids(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], system_prompt: str | None = None
 ) -> list[int]:
-    """As `prompt_ids`, for an answer to the last of several messages; it must be the user's."""
+    """As `prompt_ids`, for an answer to the last of several messages; it must be the user's.
+
+    Raises:
+        InputError: a message is no text, which happens where bytes that are not UTF-8 are typed or piped in, or the
+            template refuses the conversation.
+    """
     conversation = Conversation(tuple(Message(message.role, message.content.strip()) for message in messages))
     text = _render(tokenizer, conversation, _with_system(conversation.messages, system_prompt), opening=True)
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise InputError("The prompt is not UTF-8 text: give it in that encoding.")
     return _leading(tokenizer) + _ids(tokenizer, text)
 
 

@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from qlora import events
 from qlora.errors import InputError
 from qlora.evaluation import sources
 
 
-def answers(run_folder: Path, prompt: str, max_new_tokens: int, sides: Sequence[str]) -> Iterator[dict]:
-    """Answer `prompt` with the model of a run.
+def answers(
+    source: str | Path, prompt: str, max_new_tokens: int, sides: Sequence[str], adapter: str | None = None
+) -> Iterator[dict]:
+    """Answer `prompt` with the model of a run, or with any model and an adapter.
 
     Args:
-        run_folder: of a run that saved its adapter.
+        source, adapter: as in `sources.adapted`.
         prompt: the question.
         max_new_tokens: longest answer.
         sides: "base" and "finetuned", in the order to answer in.
@@ -22,21 +23,19 @@ def answers(run_folder: Path, prompt: str, max_new_tokens: int, sides: Sequence[
         ``{"side", "text"}`` for each piece of text, then ``{"side", "done": True, "new_tokens", "seconds"}``.
 
     Raises:
-        InputError: empty prompt, no finished run in the folder, or a model or adapter that cannot be loaded.
+        InputError: empty prompt, no adapter, or a model or adapter that cannot be loaded.
     """
     if not prompt.strip():
         raise InputError("The prompt is empty: write a question.")
     if not 1 <= max_new_tokens <= 4096:
         raise InputError(f"The number of new tokens must be from 1 to 4096, got {max_new_tokens}.")
-    if not (run_folder / events.CONFIG_NAME).exists():
-        raise InputError(f"There is no run in {run_folder}: name the output folder of a training run.")
     from contextlib import nullcontext
 
     from qlora.adapters.attach import adapters_disabled
     from qlora.evaluation.generation import stream
 
-    config, adapter = sources.described(run_folder)
-    model, tokenizer = sources.load(config, adapter)
+    config, chosen = sources.adapted(source, adapter)
+    model, tokenizer = sources.load(config, chosen)
     for side in sides:
         began, count = time.perf_counter(), 0
         with adapters_disabled(model) if side == "base" else nullcontext():

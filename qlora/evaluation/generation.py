@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from qlora.data.chat import prompt_ids, stop_ids
+from qlora.errors import InputError
+from qlora.evaluation.likelihood import max_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,7 +39,18 @@ def stream(
 def continuation(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int], max_new_tokens: int
 ) -> Iterator[str]:
-    """As `stream`, after any tokens."""
+    """As `stream`, after any tokens.
+
+    Raises:
+        InputError: the model has no positions left for an answer to so many tokens.
+    """
+    longest = max_length(model)
+    if longest is not None and len(ids) >= longest:
+        raise InputError(
+            f"The model takes {longest} tokens with its answer, and the prompt has {len(ids)}: shorten it."
+        )
+    if longest is not None:
+        max_new_tokens = min(max_new_tokens, longest - len(ids))
     ids = torch.tensor([list(ids)], device=model.device)  # (1, seq)
     cache, generated, shown, stops = None, [], "", stop_ids(tokenizer)
     for _ in range(max_new_tokens):

@@ -8,20 +8,22 @@ import torch
 
 from qlora.adapters.attach import adapter_parameters
 from qlora.config import RunConfig
+from qlora.data.chat import prompt_ids
 from qlora.data.encoding import EncodedSamples, encode_all
 from qlora.data.formats import read_samples
 from qlora.data.packing import check_packing
 from qlora.data.samples import Sample
 from qlora.data.tasks import LabelledText, encode_labelled, encode_pairs, read_labelled
 from qlora.errors import InputError
-from qlora.events import LOG_NAME
+from qlora.events import ADAPTER_FOLDER, CONFIG_NAME, LOG_NAME
+from qlora.training.checkpoint import FOLDER as CHECKPOINTS_FOLDER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def check_output(folder: Path) -> None:
-    """The output folder must not hold another run.
+    """The output folder must not hold another run, nor files that a run would write over.
 
     Raises:
         InputError: it does, or it is a file.
@@ -30,6 +32,11 @@ def check_output(folder: Path) -> None:
         raise InputError(f"The output {folder} is a file: name a folder.")
     if (folder / LOG_NAME).exists():
         raise InputError(f"The folder {folder} holds another run: choose another output folder or remove that one.")
+    for name in (CONFIG_NAME, ADAPTER_FOLDER, CHECKPOINTS_FOLDER):
+        if (folder / name).exists():
+            raise InputError(
+                f"The output {folder} holds {name} already, which the run would write over: choose another folder."
+            )
 
 
 def check_left(config: RunConfig, step: int, steps: int) -> None:
@@ -94,8 +101,8 @@ def read(config: RunConfig) -> list[Sample] | list[LabelledText]:
 
 
 def check_model(config: RunConfig, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    """The model must take samples as long as asked for, keep packed ones apart, and its tokenizer must know an
-    end-of-text token.
+    """The model must take samples and sample prompts as long as they are, and keep packed ones apart; its tokenizer
+    must be as `check_tokenizer` has it.
 
     Raises:
         InputError: otherwise.
@@ -105,10 +112,26 @@ def check_model(config: RunConfig, model: "PreTrainedModel", tokenizer: "PreTrai
         raise InputError(
             f"data.max_length is {config.data.max_length}, but the model takes at most {longest} tokens: lower it."
         )
-    if tokenizer.eos_token_id is None and config.model.task != "classification":
-        raise InputError("The tokenizer has no end-of-text token, so the model could not learn to stop: set one.")
+    check_tokenizer(config, tokenizer)
+    for prompt in config.training.sample_prompts:
+        tokens = len(prompt_ids(tokenizer, prompt, config.data.system_prompt))
+        if longest is not None and tokens >= longest:
+            raise InputError(
+                f"training.sample_prompts: {prompt[:40]!r} has {tokens} tokens, but the model takes at most {longest} "
+                "with its answer: shorten it."
+            )
     if config.data.packing:
         check_packing(model)
+
+
+def check_tokenizer(config: RunConfig, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """The tokenizer must know an end-of-text token, unless texts are classified.
+
+    Raises:
+        InputError: it does not.
+    """
+    if tokenizer.eos_token_id is None and config.model.task != "classification":
+        raise InputError("The tokenizer has no end-of-text token, so the model could not learn to stop: set one.")
 
 
 def _longest(model: "PreTrainedModel") -> int | None:

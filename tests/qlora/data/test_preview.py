@@ -4,11 +4,11 @@ import json
 import pytest
 
 from qlora.cli import main
+from qlora.commands.preview import of_run
 from qlora.config import from_mapping
 from qlora.data.batches import in_order
 from qlora.data.encoding import Encoded
-from qlora.data.preview import Preview, first_batch, print_batch, rows_of
-from qlora.errors import InputError
+from qlora.data.preview import Preview, print_batch, rows_of
 
 ROWS = [
     {"prompt": "What is NF4?", "completion": "A data type."},
@@ -34,7 +34,7 @@ def written(tmp_path, demo_model):
 
 def test_the_pieces_are_the_batch(written, chat_tokenizer):
     fields, _ = written()
-    shown = first_batch(from_mapping(fields), lambda: chat_tokenizer)
+    shown = of_run(from_mapping(fields))
     assert len(shown.rows) == 3 and shown.samples == 3 and shown.batches_per_epoch == 1
     learnt = {"".join(p.text for p in row.pieces if p.trained) for row in shown.rows}
     assert learnt == {row["completion"] + chat_tokenizer.eos_token for row in ROWS}
@@ -48,7 +48,7 @@ def test_the_pieces_are_the_batch(written, chat_tokenizer):
 
 def test_packed_samples_are_told_apart(written, chat_tokenizer):
     fields, _ = written(packing=True)
-    (row,) = first_batch(from_mapping(fields), lambda: chat_tokenizer).rows
+    (row,) = of_run(from_mapping(fields)).rows
     assert row.samples == 3 and {p.sample for p in row.pieces} == {0, 1, 2}
 
 
@@ -62,7 +62,7 @@ def printed(shown, **options):
 
 def test_marks_without_a_terminal_and_colours_on_one(written, chat_tokenizer):
     fields, _ = written(packing=True)
-    shown = first_batch(from_mapping(fields), lambda: chat_tokenizer)
+    shown = of_run(from_mapping(fields))
     plain = printed(shown)
     assert "⟦It is [dense] near zero.<|im_end|>⟧" in plain and "\x1b" not in plain
     assert "--- sample 3 of the row ---" in plain and "between ⟦ and ⟧" in plain
@@ -78,7 +78,7 @@ def test_data_does_not_steer_the_terminal():
             return "\x1b[2J" * len(tokens)
 
     (batch,) = in_order([Encoded([1, 2], [-100, 2])], 1, 0)
-    assert "\x1b" not in printed(Preview(rows_of(batch, Words()), 1, 1, 2, 1, ()))
+    assert "\x1b" not in printed(Preview("causal", rows_of(batch, Words()), 1, 1, 2, 1, ()))
 
 
 def test_the_command_prints_text_and_json(written, capsys):
@@ -98,13 +98,66 @@ def test_the_command_names_bad_input(written, tmp_path, capsys):
     assert main(["preview", str(tmp_path / "none.yaml")]) == 2
 
 
-def test_the_file_is_read_before_the_tokenizer(written):
-    fields, _ = written(path="none.jsonl")
-    with pytest.raises(InputError, match="There is no instruction file"):
-        first_batch(from_mapping(fields), lambda: pytest.fail("the tokenizer was loaded"))
+def test_the_file_is_read_before_the_tokenizer(written, capsys):
+    fields, file = written(path="none.jsonl")
+    fields["model"] = {"name": "./none"}
+    with open(file, "w") as stream:
+        json.dump(fields, stream)
+    assert main(["preview", file]) == 2
+    assert "There is no instruction file none.jsonl" in capsys.readouterr().err
 
 
-def test_another_task_is_refused():
-    config = from_mapping({"model": {"task": "seq2seq"}})
-    with pytest.raises(InputError, match=r"shows what model.task causal learns; this is seq2seq"):
-        first_batch(config, lambda: None)
+def test_it_is_the_batch_that_training_begins_with(written):
+    """Held-out samples are not in it, and the order is that of the run's seed."""
+    from qlora.training.setup import prepare
+
+    rows = [{"prompt": f"What is {n}?", "completion": f"Number {n}."} for n in range(12)]
+    fields, _ = written(rows=rows, evaluation_share=0.5)
+    fields["training"] |= {"evaluation_steps": 1, "seed": 3, "batch_size": 2}
+    config = from_mapping(fields)
+    shown = of_run(config)
+    assert shown.samples == 6, "expected half of them to be held out"
+    prepared = prepare(config, lambda happening: None)
+    assert rows_of(next(prepared.batches), prepared.tokenizer) == shown.rows
+
+
+def test_other_values_are_taken_as_in_train(written, capsys):
+    _, file = written()
+    assert main(["preview", file, "--json", "--set", "training.batch_size=1"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 1
+    assert main(["preview", file, "--set", "training.batchsize=1"]) == 2
+    assert "did you mean 'batch_size'" in capsys.readouterr().err
+
+
+def test_a_source_is_shown_with_its_target(written, tiny_model):
+    fields, _ = written()
+    fields |= {"model": {"name": str(tiny_model), "task": "seq2seq"}}
+    del fields["data"]["system_prompt"]
+    shown = of_run(from_mapping(fields))
+    assert shown.task == "seq2seq" and len(shown.rows) == 3
+    texts = {tuple((piece.text, piece.trained) for piece in row.pieces) for row in shown.rows}
+    assert ("Why?", False) in {pair[0] for pair in texts}
+    assert {pair[1] for pair in texts} == {(f"{row['completion']}<|im_end|>", True) for row in ROWS}
+    assert shown.trained_tokens_per_epoch == sum(row.trained_tokens for row in shown.rows) < shown.tokens_per_epoch
+    assert shown.tokens_per_epoch == sum(row.tokens for row in shown.rows)
+    # Sources are padded to the longest source, targets to the longest target.
+    assert len({row.tokens + row.padding_tokens for row in shown.rows}) == 1
+    said = printed(shown)
+    assert "Why?\n--- target ---\n⟦It is [dense] near zero.<|im_end|>⟧" in said and "% of the" in said
+
+
+def test_a_text_is_shown_with_its_class(written, tiny_model, capsys):
+    rows = [{"text": "rain all day", "label": "weather"}, {"text": "soup", "label": 1}]
+    fields, file = written(rows=rows)
+    fields |= {"model": {"name": str(tiny_model), "task": "classification", "labels": ["weather", "food"]}}
+    with open(file, "w") as stream:
+        json.dump(fields, stream)
+    assert main(["preview", file, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    pieces = {tuple((p["text"], p["trained"]) for p in row["pieces"]) for row in shown["rows"]}
+    assert pieces == {(("rain all day", False), ("weather", True)), (("soup", False), ("food", True))}
+    assert shown["task"] == "classification" and shown["trained_tokens_per_epoch"] == 0
+    assert shown["tokens_per_epoch"] == sum(row["tokens"] for row in shown["rows"])
+    assert main(["preview", file]) == 0
+    said = capsys.readouterr().out
+    assert "soup\n--- class ---\n⟦food⟧" in said and "the classes of 2 texts of" in said and "the class trained" in said
