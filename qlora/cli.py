@@ -1,13 +1,12 @@
 """The command line: ``qlora train``, ``resume``, ``preview``, ``generate`` and what else ``qlora --help`` lists."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qlora.commands import changes, chat, estimate, evaluate, generate, merge, preview, quantize
+from qlora.commands import bench, changes, chat, estimate, evaluate, generate, merge, preview, quantize
 from qlora.errors import InputError
 
 
@@ -60,17 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_parser(commands)
     estimate.add_parser(commands)
 
-    bench = commands.add_parser("bench", help="measure on this machine")
-    subjects = bench.add_subparsers(required=True, metavar="subject")
-    kernels = subjects.add_parser("kernels", help="every GPU operator beside the hardware's limits and bitsandbytes")
-    kernels.add_argument("--output", type=Path, metavar="FILE.jsonl", help="write conditions and rows there too")
-    kernels.set_defaults(command=_bench_kernels)
-    step = subjects.add_parser("step", help="one training step beside PEFT's on the unquantized model")
-    step.add_argument("--model", default="smollm2-135m-instruct")
-    for name, default in (("batch", 1), ("tokens", 128), ("r", 16), ("rounds", 5)):
-        step.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default {default}")
-    step.add_argument("--json", action="store_true", help="print conditions and rows as one JSON object")
-    step.set_defaults(command=_bench_step)
+    bench.add_parser(commands)
     return parser
 
 
@@ -97,29 +86,3 @@ def _resume(options: argparse.Namespace) -> int:
     from qlora.training.run import resume
 
     return follow(options.run, resume(options.run, changes.given(options)), options.json)
-
-
-def _bench_kernels(options: argparse.Namespace) -> int:
-    from qlora.bench import kernels
-
-    conditions, rows = kernels.measure()
-    print(kernels.table(conditions, rows))
-    if options.output:
-        kernels.write(options.output, conditions, rows)
-    return 0
-
-
-def _bench_step(options: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from qlora.bench import step
-
-    numbers = (options.batch, options.tokens, options.r, options.rounds)
-    if min(numbers) < 1:
-        raise InputError(f"--batch, --tokens, --r and --rounds must be 1 or more, got {numbers}.")
-    conditions, rows = step.measure(options.model, *numbers)
-    if options.json:
-        print(json.dumps({"conditions": conditions, "rows": [asdict(row) for row in rows]}))
-    else:
-        print(step.table(conditions, rows))
-    return 0

@@ -38,12 +38,12 @@ ALLOWED = {
         "qlora.layers", "qlora.memory", "qlora.models", "qlora.optimizer", "qlora.paging",
     },
     "qlora.bench": {
-        "qlora.adapters", "qlora.config", "qlora.errors", "qlora.kernels", "qlora.models", "qlora.optimizer",
-        "qlora.quantization", "qlora.training",
+        "qlora", "qlora.adapters", "qlora.config", "qlora.errors", "qlora.kernels", "qlora.layers", "qlora.memory",
+        "qlora.models", "qlora.optimizer", "qlora.quantization", "qlora.training",
     },
     "qlora.commands": {
-        "qlora.adapters", "qlora.config", "qlora.data", "qlora.errors", "qlora.evaluation", "qlora.events",
-        "qlora.memory", "qlora.models", "qlora.training",
+        "qlora.adapters", "qlora.bench", "qlora.config", "qlora.data", "qlora.errors", "qlora.evaluation",
+        "qlora.events", "qlora.memory", "qlora.models", "qlora.training",
     },
     "qlora.cli": {
         "qlora.bench", "qlora.commands", "qlora.config", "qlora.data", "qlora.errors", "qlora.events",

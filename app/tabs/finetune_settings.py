@@ -49,8 +49,10 @@ def preset_config(preset: str) -> RunConfig:
         short = dataclasses.replace(training, steps=steps, warmup_steps=min(training.warmup_steps, steps))
         return dataclasses.replace(config, training=short)
     if preset == "small_device":
+        # On its own the run would keep what fits, and the activations of a long batch would push out less.
+        checkpointed = dataclasses.replace(config.training, activations="checkpoint")
         tight = dataclasses.replace(config.optimizer, device_budget_mib=SMALL_DEVICE_MIB)
-        return dataclasses.replace(config, optimizer=tight)
+        return dataclasses.replace(config, optimizer=tight, training=checkpointed)
     return config
 
 

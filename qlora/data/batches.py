@@ -147,6 +147,11 @@ class Batches(Iterator[Batch]):
         """Passes over the data so far."""
         return self.position / self.per_epoch
 
+    @property
+    def longest_row(self) -> int:
+        """Tokens of the longest row that any epoch can bring."""
+        return self._pack_into or max(self._samples.lengths)
+
     def __next__(self) -> Batch:
         batch = self.at(self.position)
         self.position += 1

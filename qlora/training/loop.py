@@ -7,18 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
-
 from qlora import events
 from qlora.adapters.attach import adapters_disabled
 from qlora.adapters.checkpoint import save_adapter
 from qlora.config import RunConfig
 from qlora.data.batches import Batch
 from qlora.evaluation.generation import stream
-from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.training import checkpoint, held_out, preflight
 from qlora.training.loss import summed_loss
-from qlora.training.pressure import DevicePressure, as_event, evict_and_repeat
+from qlora.training.pressure import as_event, evict_and_repeat
 from qlora.training.schedule import learning_rate
 from qlora.training.setup import Setup, prepare, run_started
 
@@ -92,7 +89,7 @@ def train(
         group = [next(batches) for _ in range(config.training.accumulation)]
         pressure.begin_step()
         loss = evict_and_repeat(
-            functools.partial(_accumulate, setup.model, optimizer, pressure, group, setup.device),
+            functools.partial(_accumulate, setup, group),
             optimizer,
             notify=lambda message: happened.append(events.Notice(message=message)),
         )
@@ -178,20 +175,14 @@ def _finished(
     )
 
 
-def _accumulate(
-    model: torch.nn.Module,
-    optimizer: PagedAdamW,
-    pressure: DevicePressure,
-    group: list[Batch],
-    device: torch.device,
-) -> float:
+def _accumulate(setup: Setup, group: list[Batch]) -> float:
     """Gradients of the mean loss over all trained tokens of the group; returns that loss."""
-    optimizer.zero_grad()
+    setup.optimizer.zero_grad()
     trained, total = sum(batch.trained_tokens for batch in group), 0.0
     for batch in group:
-        batch = batch.to(device)
-        with pressure.passes():
-            loss = summed_loss(model, batch) / trained
+        batch = batch.to(setup.device)
+        with setup.pressure.passes():
+            loss = summed_loss(setup.model, batch, setup.config.training.loss_chunk_tokens) / trained
             loss.backward()
             total += loss.item()
             del loss

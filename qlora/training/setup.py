@@ -18,8 +18,8 @@ from qlora.models.load import load_quantized
 from qlora.models.tasks import classifier_head
 from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.paging.page import Arrival, Move
-from qlora.training import held_out, preflight
-from qlora.training.activations import enable_checkpointing
+from qlora.training import activations, held_out, preflight
+from qlora.training.activation_plan import activation_plan
 from qlora.training.chunked_loss import why_not_chunked
 from qlora.training.pressure import DevicePressure, parameter_count
 from qlora.training.schedule import total_steps
@@ -89,11 +89,14 @@ def prepare(config: RunConfig, on_paging: Callable[[Move | Arrival], None]) -> S
     notices += preflight.check_adapter(model)
     if config.model.task == "causal" and (obstacle := why_not_chunked(model)):
         notices.append(f"The loss holds the logits of a whole batch, because {obstacle}.")
-    if config.training.activation_checkpointing:
-        enable_checkpointing(model)
+    batches = batches_of(config, samples, tokenizer.pad_token_id)
+    plan, more = activation_plan(config, model, batches)
+    notices += [*more, *([plan.sentence()] if plan.checkpointed else [])]
+    if config.training.compile:
+        activations.compile_layers(model)
+    activations.apply(model, plan)
     model.train()
     optimizer = _optimizer(config, model, on_paging)
-    batches = batches_of(config, samples, tokenizer.pad_token_id)
     return Setup(
         config=config,
         model=model,

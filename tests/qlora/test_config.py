@@ -39,7 +39,7 @@ def test_recipes_are_valid(recipe):
         ("training: {warmup_steps: 200}", "training.warmup_steps must be from 0 to steps"),
         ("training: {schedule: wavy}", "one of constant, linear, cosine, got 'wavy'"),
         ("training: {sample_prompts: hello}", "must be a list of texts, got 'hello'"),
-        ("training: {activation_checkpointing: 1}", "must be true or false, got 1"),
+        ("training: {compile: 1}", "must be true or false, got 1"),
         ("quantization: {block_size: 48}", "power of two from 32 to 4096, got 48"),
         ("quantization: {quant_type: nf16}", "one of nf4, fp4-e2m1, fp4-e3m0, int4, got 'nf16'"),
         ("adapter: {r: 0}", "adapter.r must be from 1 to 1024, got 0"),

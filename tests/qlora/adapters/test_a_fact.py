@@ -33,7 +33,7 @@ def trained(demo_model, tmp_path_factory):
             "optimizer": {"learning_rate": 1e-3},
             "training": {
                 "steps": 10,
-                "activation_checkpointing": False,
+                "activations": "keep",
                 "sample_prompts": [QUESTION],
                 "sample_tokens": 10,
             },

@@ -98,11 +98,12 @@ def test_a_packed_step_over_all_samples_equals_an_unpacked_one(settings, tmp_pat
 
 
 def test_checkpointing_changes_memory_and_nothing_else(settings):
-    on = steps_of(run(settings))
-    off = changed(settings, training={"activation_checkpointing": False})
-    off = steps_of(run(dataclasses.replace(off, output=settings.output + "-off")))
+    off = steps_of(run(settings))  # auto: everything fits
+    on = changed(settings, training={"activations": "checkpoint"})
+    on = steps_of(run(dataclasses.replace(on, output=settings.output + "-on")))
     for a, b in zip(on, off, strict=True):
         assert a.loss == pytest.approx(b.loss, rel=1e-6)
+        assert a.memory_bytes["activations"] < b.memory_bytes["activations"]
 
 
 def test_the_same_seed_gives_the_same_run(settings):
@@ -114,6 +115,7 @@ def test_the_same_seed_gives_the_same_run(settings):
 
 
 def test_a_budget_makes_pages_move_and_changes_no_loss(settings):
+    settings = changed(settings, training={"activations": "keep"})
     free = steps_of(run(settings))
     peak = max(sum(s.memory_bytes.values()) for s in free)
     tight = changed(settings, optimizer={"device_budget_mib": peak / 2**20 - 0.1})
