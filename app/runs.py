@@ -25,11 +25,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.process_lock import held_lock, is_held, one_at_a_time
 from qlora import config as configuration
 from qlora import events as run_events
 from qlora.errors import InputError
 from qlora.folders import runs_dir
+from qlora.process_lock import held_lock, is_held, one_at_a_time
 
 TRAIN_COMMAND = (sys.executable, "-m", "qlora", "train")
 REQUESTED_NAME = "requested.yaml"

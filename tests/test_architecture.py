@@ -15,6 +15,7 @@ ALLOWED = {
     "qlora.errors": set(),
     "qlora.folders": set(),
     "qlora.hub": {"qlora.errors"},
+    "qlora.process_lock": set(),
     "qlora.config": {"qlora.errors"},
     "qlora.events": set(),
     "qlora.quantization": {"qlora.kernels"},  # weight.py alone: the arithmetic modules are checked below
@@ -55,8 +56,7 @@ ALLOWED = {
     "app.theme": set(),
     "app.charts": {"qlora", "app.text", "app.theme"},
     "app.assistant": {"qlora"},
-    "app.process_lock": set(),
-    "app.runs": {"app.process_lock", "qlora"},
+    "app.runs": {"qlora"},
     "app.tabs": {"qlora", "app.assistant", "app.charts", "app.runs", "app.text"},
     "app.interface": {"app.tabs", "app.text"},
     "app.__main__": {"app.interface", "app.theme", "qlora.errors"},

@@ -19,13 +19,16 @@ def follow(folder: Path, stream: Iterator, as_json: bool) -> int:
         print("qlora: stopping after this step; press Ctrl-C again to stop at once.", file=sys.stderr)
         request_stop(folder)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     outcome = "failed"
-    with closing(stream):
-        for event in _printed(stream) if as_json else _with_progress(stream):
-            if isinstance(event, events.RunEnded):
-                outcome = event.outcome
+    try:
+        with closing(stream):
+            for event in _printed(stream) if as_json else _with_progress(stream):
+                if isinstance(event, events.RunEnded):
+                    outcome = event.outcome
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 1 if outcome == "failed" else 0
 
 

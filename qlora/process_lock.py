@@ -16,11 +16,19 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held_lock(path: Path) -> Iterator[int]:
-    """A descriptor with an exclusive lock. Closing ours keeps the lock as long as a child has inherited it."""
+def held_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """A descriptor with an exclusive lock. Closing ours keeps the lock as long as a child has inherited it.
+
+    Args:
+        path: of the file, which is made if it is missing.
+        wait: until nobody else holds it.
+
+    Raises:
+        BlockingIOError: somebody else holds it, and `wait` is false.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield descriptor
     finally:
         os.close(descriptor)
