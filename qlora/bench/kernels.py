@@ -187,9 +187,3 @@ def table(conditions: dict, rows: list[Row]) -> str:
             f"{r.microseconds:>10.1f}{r.share:>10.1%}{ratio:>9}"
         )
     return "\n".join(lines)
-
-
-def write(path: Path, conditions: dict, rows: list[Row]) -> None:
-    """Write conditions and rows as JSON lines: the conditions first, then one row a line."""
-    lines = [json.dumps({"conditions": conditions}), *(json.dumps(asdict(row)) for row in rows)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ def add_parser(commands: Any) -> None:
     bench = commands.add_parser("bench", help="measure on this machine")
     subjects = bench.add_subparsers(required=True, metavar="subject")
     kernels = subjects.add_parser("kernels", help="every GPU operator beside the hardware's limits and bitsandbytes")
-    kernels.add_argument("--output", type=Path, metavar="FILE.jsonl", help="write conditions and rows there too")
-    kernels.add_argument("--json", action="store_true", help="print conditions and rows as one JSON object")
     kernels.set_defaults(command=run_kernels)
     step = subjects.add_parser("step", help="one training step beside PEFT's: time, and memory on a GPU")
     step.add_argument(
@@ -25,8 +24,10 @@ def add_parser(commands: Any) -> None:
     for name, default in (("r", 16), ("rounds", 5)):
         step.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default {default}")
     step.add_argument("--only", default="", metavar="WORDS", help="only programs with these words in their names")
-    step.add_argument("--json", action="store_true", help="print conditions and rows as one JSON object")
     step.set_defaults(command=run_step)
+    for subject in (kernels, step):
+        subject.add_argument("--output", type=Path, metavar="FILE.jsonl", help="write conditions and rows there too")
+        subject.add_argument("--json", action="store_true", help="print conditions and rows as one JSON object")
 
 
 def run_kernels(options: argparse.Namespace) -> int:
@@ -38,9 +39,7 @@ def run_kernels(options: argparse.Namespace) -> int:
     from qlora.bench import kernels
 
     conditions, rows = kernels.measure()
-    _print(options.json, conditions, rows, kernels.table(conditions, rows))
-    if options.output:
-        kernels.write(options.output, conditions, rows)
+    _report(options, conditions, rows, kernels.table(conditions, rows))
     return 0
 
 
@@ -60,11 +59,13 @@ def run_step(options: argparse.Namespace) -> int:
         )
     numbers = [(int(size[1]), int(size[2])) for size in sizes]
     conditions, rows = step.measure(options.model, numbers, options.r, options.rounds, options.only)
-    _print(options.json, conditions, rows, "\n".join(step.lines_of(conditions, rows)))
+    _report(options, conditions, rows, "\n".join(step.lines_of(conditions, rows)))
     return 0
 
 
-def _print(as_json: bool, conditions: dict, rows: list, table: str) -> None:
-    from dataclasses import asdict
-
-    print(json.dumps({"conditions": conditions, "rows": [asdict(row) for row in rows]}) if as_json else table)
+def _report(options: argparse.Namespace, conditions: dict, rows: list, table: str) -> None:
+    plain = [asdict(row) for row in rows]
+    print(json.dumps({"conditions": conditions, "rows": plain}) if options.json else table)
+    if options.output:  # the conditions first, then one row a line
+        lines = [json.dumps(entry) for entry in ({"conditions": conditions}, *plain)]
+        options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
