@@ -23,7 +23,7 @@ import numpy as np
 from app.assistant.chunking import CHUNKER_VERSION, Chunk, chunk_pages
 from app.assistant.embedding import MiniLM
 from app.assistant.library import Paper
-from app.assistant.readers.markdown import read_notes
+from app.assistant.readers.notes import read_notes
 from app.assistant.readers.page import Page
 from app.assistant.readers.pdf import read_pdf
 from app.assistant.terms import abbreviations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.assistant.readers.html_table import table_rows
-from app.assistant.readers.page import Box
+from app.assistant.readers.page import Box, shortened
 from qlora.errors import InputError
 
 # What recognizers call the kinds of regions; a name that is not here is read as running text.
@@ -94,7 +94,7 @@ class _Record:
         elif isinstance(found, list):
             lines = tuple(self._line(f"res[{index}]", item) for index, item in enumerate(found))
         elif isinstance(found, str):
-            lines = (OcrLine(found, 1.0, box),)
+            lines = (OcrLine(shortened(found), 1.0, box),)
         else:
             raise self._wrong("res", "a list of lines, or an object with “html”", found)
         return OcrRegion(
@@ -117,13 +117,13 @@ class _Record:
         confidence = item.get("confidence", 1.0)
         if not _is_number(confidence) or not 0 <= confidence <= 1:
             raise self._wrong(f"{field}.confidence", "a number from 0 to 1", confidence)
-        return OcrLine(text, float(confidence), self._box(f"{field}.text_region", item.get("text_region")))
+        return OcrLine(shortened(text), float(confidence), self._box(f"{field}.text_region", item.get("text_region")))
 
     def _table(self, found: dict, box: Box) -> tuple[tuple[tuple[str, ...], ...], tuple[Box, ...]]:
         html = found.get("html")
         if not isinstance(html, str):
             raise self._wrong("res.html", "the table as HTML", html)
-        rows = tuple(table_rows(html))
+        rows = tuple(tuple(map(shortened, row)) for row in table_rows(html))
         cells = found.get("cell_bbox") or []
         if not isinstance(cells, list):
             raise self._wrong("res.cell_bbox", "a list with a box for each cell", cells)

@@ -25,6 +25,7 @@ UNREADABLE = "\ufffd"
 """Stands for a character that has no reading, such as a piece of a large bracket in a formula."""
 
 _NOT_COMPARED = re.compile(r"[\s\-\u00ad\u2010\u2011\ufffd\ufffe\x00-\x1f\ue000-\uf8ff]+")
+_TOO_LONG = re.compile(r"(\S{100})\S{400,}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ def caption_label(text: str) -> str:
     """What a caption names: "Figure 3" for "Fig. 3: Mean accuracy …"; empty when the text is not one."""
     match = CAPTION.match(text)
     return f"{'Figure' if match[1].startswith('Fig') else match[1]} {match[2]}" if match else ""
+
+
+def shortened(text: str) -> str:
+    """Text without the rest of what is too long for a word: pictures written as letters, mostly."""
+    return _TOO_LONG.sub(r"\1…", text)
 
 
 def bare(text: str) -> str:

@@ -5,7 +5,7 @@ import pytest
 from app.assistant.chunking import MAX_WORDS, Chunk, chunk_pages, split_sentences
 from app.assistant.library import papers
 from app.assistant.question import parse
-from app.assistant.readers.markdown import read_notes
+from app.assistant.readers.notes import read_notes
 from app.assistant.readers.page import Word, bare, merge_line_boxes
 from app.assistant.readers.pdf import read_pdf
 from app.assistant.terms import abbreviations, stem, tokens
