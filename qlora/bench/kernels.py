@@ -7,11 +7,9 @@ bitsandbytes where it is installed; and the plain table look-up, compiled by tor
 import datetime
 import importlib.metadata
 import importlib.util
-import json
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 

@@ -6,67 +6,19 @@ import importlib.util
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
 import qlora
-from qlora.adapters.attach import adapter_parameters, attach
-from qlora.bench.random_llama import bitsandbytes_layer, quantized_layer, random_llama, unquantized_layer
-from qlora.config import AdapterConfig, ModelConfig, QuantizationSettings, RunConfig, TrainingConfig
+from qlora.bench.programs import CHUNK_TOKENS, Program, Subject, installed, ours, programs_for, theirs
+from qlora.config import ModelConfig, RunConfig
 from qlora.errors import InputError
 from qlora.memory.estimate import EstimateOptions, estimate
-from qlora.memory.model_config import NAMED_SHAPES, shape_of_config
-from qlora.models.demo import DEMO_MODEL
-from qlora.models.load import load_quantized
-from qlora.optimizer.paged_adamw import PagedAdamW
-from qlora.training import activations, preflight
-from qlora.training.chunked_loss import causal_loss
-
-_CHUNK_TOKENS = TrainingConfig.loss_chunk_tokens
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is finetuned: a model that exists, or one of LLaMA's shape with random weights.
-
-    Attributes:
-        model: its name.
-        r: rank of the adapters, on all linear layers.
-    """
-
-    model: str
-    r: int
-    device: torch.device
-    dtype: torch.dtype
-
-    @property
-    def random(self) -> bool:
-        """Whether the weights are random."""
-        return self.model in NAMED_SHAPES and self.model != DEMO_MODEL
-
-
-@dataclass(frozen=True)
-class Program:
-    """Whose step, and how.
-
-    Attributes:
-        base: "qlora", "bitsandbytes" or "unquantized".
-        checkpointing: every layer's activations are computed again in the backward pass.
-        compiled: layers are compiled by torch.
-    """
-
-    base: str
-    checkpointing: bool = False
-    compiled: bool = False
-
-    @property
-    def name(self) -> str:
-        """For a table."""
-        whose = {"qlora": "qlora", "bitsandbytes": "PEFT + bitsandbytes", "unquantized": "PEFT, unquantized"}[self.base]
-        how = [word for word, on in (("checkpointing", self.checkpointing), ("compiled", self.compiled)) if on]
-        return ", ".join([whose, *how])
+from qlora.memory.model_config import shape_of_config
+from qlora.memory.shapes import Shape
+from qlora.training import preflight
 
 
 @dataclass(frozen=True)
@@ -90,22 +42,6 @@ class StepRow:
     estimated_bytes: int | None
 
 
-def programs_for(device: torch.device) -> list[Program]:
-    """What can be compared here; the last one is what ratios are to."""
-    ours = [Program("qlora"), Program("qlora", checkpointing=True)]
-    if device.type == "cpu":
-        return [*ours, Program("unquantized")]
-    ours += [replace(program, compiled=True) for program in ours]
-    if not _installed("bitsandbytes"):
-        return [*ours, Program("unquantized")]
-    return [
-        *ours,
-        Program("bitsandbytes", compiled=True),
-        Program("bitsandbytes"),
-        Program("bitsandbytes", checkpointing=True),
-    ]
-
-
 def measure(
     model: str, sizes: list[tuple[int, int]], r: int, rounds: int, only: str = ""
 ) -> tuple[dict, list[StepRow]]:
@@ -127,7 +63,7 @@ def measure(
     Raises:
         InputError: PEFT is not installed, there is no such program, or nothing usable at `model`.
     """
-    if not _installed("peft"):
+    if not installed("peft"):
         raise InputError("qlora bench step compares with PEFT, which is not installed: pip install peft")
     config = RunConfig(model=ModelConfig(model))
     device = preflight.choose_device(config)
@@ -149,9 +85,12 @@ def measure(
                 times[program].append(seconds)
         for program in programs:
             timed = times[program][2:]
-            estimated = _estimated(running[program].model, subject, program, size) if program.base == "qlora" else None
+            estimated = None
+            if program.base == "qlora":
+                shape = shape_of_config(running[program].model.config.to_dict(), model)
+                estimated = estimated_bytes(shape, program, r=r, dtype=subject.dtype_name, size=size)
             rows.append(StepRow(program.name, *size, statistics.median(timed), min(timed), peaks[program], estimated))
-    names = [name for name in ("peft", "bitsandbytes", "transformers", "triton") if _installed(name)]
+    names = [name for name in ("peft", "bitsandbytes", "transformers", "triton") if installed(name)]
     conditions = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "date": datetime.date.today().isoformat(),
@@ -159,7 +98,7 @@ def measure(
         "model": model,
         "weights": "random" if subject.random else "real",
         "r": r,
-        "dtype": str(subject.dtype).removeprefix("torch."),
+        "dtype": subject.dtype_name,
         "rounds": rounds,
         "versions": {
             "python": platform.python_version(),
@@ -179,7 +118,7 @@ class _Running:
     def __init__(self, program: Program, subject: Subject):
         self._device = subject.device
         before = self._allocated()
-        make = _ours if program.base == "qlora" else _theirs
+        make = ours if program.base == "qlora" else theirs
         self.model, self._step = make(program, subject)
         self._made = self._allocated() - before
         self._first = True
@@ -205,106 +144,26 @@ class _Running:
         return torch.cuda.memory_allocated(self._device) if self._device.type == "cuda" else 0
 
 
-def _ours(program: Program, subject: Subject) -> tuple[torch.nn.Module, Callable[[torch.Tensor], None]]:
-    if subject.random:
-        model = random_llama(NAMED_SHAPES[subject.model], subject.device, subject.dtype, quantized_layer)
-    else:
-        model, _ = load_quantized(
-            ModelConfig(subject.model), QuantizationSettings(), device=subject.device, dtype=subject.dtype
-        )
-    attach(model, AdapterConfig(r=subject.r), dtype=subject.dtype, seed=0)
-    if program.compiled:
-        activations.compile_layers(model)
-    layers = len(activations.checkpointed_layers(model))
-    activations.apply(model, activations.ActivationPlan(layers, layers if program.checkpointing else 0))
-    model.train()
-    optimizer = PagedAdamW(adapter_parameters(model), 2e-4)
+def estimated_bytes(shape: Shape, program: Program, *, r: int, dtype: str, size: tuple[int, int]) -> int:
+    """What `memory.estimate` says that a step of ours takes at its peak.
 
-    def step(ids: torch.Tensor) -> None:
-        optimizer.zero_grad()
-        loss, counted = causal_loss(model, {"input_ids": ids, "use_cache": False}, ids, _CHUNK_TOKENS)
-        (loss / counted).backward()
-        optimizer.step()
-
-    return model, step
-
-
-def _theirs(program: Program, subject: Subject) -> tuple[torch.nn.Module, Callable[[torch.Tensor], None]]:
-    import peft
-
-    model = _unquantized(subject) if program.base == "unquantized" else _of_bitsandbytes(subject)
-    if program.checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    settings = peft.LoraConfig(r=subject.r, lora_alpha=subject.r, target_modules="all-linear")
-    model = peft.get_peft_model(model, settings, autocast_adapter_dtype=False).train()
-    if program.compiled:
-        activations.compile_layers(model)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    if program.base == "unquantized":
-        optimizer = torch.optim.AdamW(trained, lr=2e-4)
-    else:
-        import bitsandbytes
-
-        optimizer = bitsandbytes.optim.PagedAdamW32bit(trained, lr=2e-4)
-
-    def step(ids: torch.Tensor) -> None:
-        optimizer.zero_grad()
-        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
-        optimizer.step()
-
-    return model, step
-
-
-def _unquantized(subject: Subject) -> torch.nn.Module:
-    import transformers
-
-    from qlora.models.demo import demo_model_dir
-
-    if subject.random:
-        return random_llama(NAMED_SHAPES[subject.model], subject.device, subject.dtype, unquantized_layer)
-    source = demo_model_dir() if subject.model == DEMO_MODEL else subject.model
-    return transformers.AutoModelForCausalLM.from_pretrained(
-        source, dtype=subject.dtype, device_map={"": subject.device}
-    )
-
-
-def _of_bitsandbytes(subject: Subject) -> torch.nn.Module:
-    import transformers
-
-    from qlora.models.demo import demo_model_dir
-
-    if subject.random:
-        model = random_llama(NAMED_SHAPES[subject.model], subject.device, subject.dtype, bitsandbytes_layer)
-        model.is_loaded_in_4bit = model.is_quantized = True  # what from_pretrained would set, and PEFT asks for
-        return model
-    source = demo_model_dir() if subject.model == DEMO_MODEL else subject.model
-    settings = transformers.BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=subject.dtype,
-    )
-    return transformers.AutoModelForCausalLM.from_pretrained(
-        source, dtype=subject.dtype, quantization_config=settings, device_map={"": subject.device}
-    )
-
-
-def _estimated(model: torch.nn.Module, subject: Subject, program: Program, size: tuple[int, int]) -> int:
-    dtype = str(subject.dtype).removeprefix("torch.")
+    Args:
+        shape: of the model.
+        program: ours; what compiling saves is not known to it.
+        r: rank on all linear layers.
+        dtype: of the adapters and the computation.
+        size: sequences, and their length.
+    """
     options = EstimateOptions(
-        r=subject.r,
+        r=r,
         adapter_dtype=dtype,
         compute_dtype=dtype,
         batch_size=size[0],
         sequence_length=size[1],
         checkpointing=program.checkpointing,
-        loss_chunk_tokens=_CHUNK_TOKENS,
+        loss_chunk_tokens=CHUNK_TOKENS,
     )
-    return estimate(shape_of_config(model.config.to_dict(), subject.model), options).peak_bytes
-
-
-def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+    return estimate(shape, options).peak_bytes
 
 
 def lines_of(conditions: dict, rows: list[StepRow]) -> Iterator[str]:
