@@ -65,14 +65,16 @@ def load(config: RunConfig, adapter: Path | str | None) -> tuple["PreTrainedMode
         InputError: the model or the adapter cannot be loaded, or the model is for another task than writing on.
     """
     from qlora.adapters.checkpoint import load_adapter
+    from qlora.adapters.source import locate
     from qlora.models.load import load_quantized
     from qlora.training.preflight import choose_device, choose_dtype
 
     if config.model.task != "causal":
         raise InputError(f"model.task is {config.model.task}: only causal models can be asked with this command.")
+    folder = None if adapter is None else locate(adapter)  # before minutes go into the model
     device = choose_device(config)
     dtype = choose_dtype(config, device)
     model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
-    if adapter is not None:
-        load_adapter(model, adapter, dtype=dtype)
+    if folder is not None:
+        load_adapter(model, folder, dtype=dtype)
     return model.eval(), tokenizer

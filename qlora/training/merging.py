@@ -6,6 +6,7 @@ import torch
 
 from qlora.adapters.checkpoint import load_adapter
 from qlora.adapters.merge import save_merged
+from qlora.adapters.source import locate
 from qlora.data.chat import stop_ids
 from qlora.evaluation import sources
 from qlora.models.load import load_quantized
@@ -34,8 +35,9 @@ def merge_run(
         InputError: there is no adapter, it or the model cannot be loaded, or as `save_merged`.
     """
     config, chosen = sources.adapted(source, adapter)
+    folder = locate(chosen)  # before minutes go into the model
     model, tokenizer = load_quantized(config.model, config.quantization, device=torch.device("cpu"), dtype=dtype)
-    load_adapter(model, chosen)
+    load_adapter(model, folder)
     if config.model.task == "causal":
         before = model.generation_config.eos_token_id
         known = before if isinstance(before, list) else [] if before is None else [before]
