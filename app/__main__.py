@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import importlib.util
 import os
 import socket
 import sys
@@ -26,9 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app", description="Serve the QLoRA page.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--mcp", action="store_true", help="offer the public endpoints as MCP tools too")
     options = parser.parse_args(arguments)
     try:
         _check_address(options.host, options.port)
+        if options.mcp and importlib.util.find_spec("mcp") is None:
+            raise InputError("--mcp needs the mcp package: pip install 'qlora[mcp]'.")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -45,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quiet=True,
         ssr_mode=False,
         footer_links=[],
+        mcp_server=options.mcp,
     )
     return 0
 

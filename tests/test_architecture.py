@@ -58,7 +58,8 @@ ALLOWED = {
     "app.assistant": {"qlora"},
     "app.runs": {"qlora"},
     "app.tabs": {"qlora", "app.assistant", "app.charts", "app.runs", "app.text"},
-    "app.interface": {"app.tabs", "app.text"},
+    "app.endpoints": {"qlora", "app.tabs"},
+    "app.interface": {"app.endpoints", "app.tabs", "app.text", "qlora.errors"},
     "app.__main__": {"app.interface", "app.theme", "qlora.errors"},
     "app.__init__": set(),
 }  # fmt: skip
