@@ -69,6 +69,14 @@ class Index:
             (int(key), 1.0 - distance) for key, distance in zip(answer["ids"][0], answer["distances"][0], strict=True)
         ]
 
+    def vectors(self, collection: str) -> np.ndarray:
+        """All vectors of a collection (``passages`` or ``sentences``) in order: (entries, 384) fp32 of length 1."""
+        stored = self.client.get_collection(collection, embedding_function=None).get(include=["embeddings"])
+        vectors = np.zeros((len(stored["ids"]), MiniLM.dimension), dtype=np.float32)
+        for key, vector in zip(stored["ids"], stored["embeddings"], strict=True):
+            vectors[int(key)] = vector
+        return vectors
+
 
 def index_folder() -> Path:
     return cache_dir() / "index"
