@@ -1,14 +1,17 @@
 """Which tokens are the assistant's, under chat templates of several kinds."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qlora.data.chat import conversation_ids, prompt_ids, stop_ids, text_ids
 from qlora.data.samples import Conversation, Message
 from qlora.errors import InputError
+from qlora.evaluation.generation import stream
 
 BEGIN, END = "<|im_start|>", "<|im_end|>"
 CHATML = (
@@ -190,6 +193,65 @@ def test_a_template_that_hides_the_answers_is_an_error_with_a_way_out(with_templ
     if "loss_on" in str(caught.value):
         ids, counted = conversation_ids(tokenizer, TALK, system_prompt, "everything")
         assert all(counted) and ids[-1] == tokenizer.eos_token_id
+
+
+class Parrot:
+    """A model that has learnt one sample by heart: after each of its tokens the most likely one is the next, and after
+    the last it goes round in circles for ever."""
+
+    device = torch.device("cpu")
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(max_position_embeddings=None))
+
+    def __init__(self, ids, vocabulary):
+        self.ids, self.vocabulary, self.calls = ids, vocabulary, 0
+
+    def __call__(self, input_ids, past_key_values, use_cache, logits_to_keep):
+        self.calls += 1
+        assert self.calls <= len(self.ids), "the model never stops talking"
+        read = (past_key_values or 0) + input_ids.shape[1]
+        logits = torch.zeros(1, 1, self.vocabulary)
+        logits[0, 0, self.ids[read % len(self.ids)]] = 1
+        return SimpleNamespace(logits=logits, past_key_values=read)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (CHATML, "A data type."),
+        (CHATML.replace("<|im_end|>", "<|endoftext|>"), "A data type."),
+        (REASONING, "<think>\n\n</think>\n\nA data type."),
+        (MARKED, "A data type."),
+        (WITHOUT_END, " A data type."),
+        (MOVING_SYSTEM, " A data type."),
+        (None, " A data type."),
+    ],
+    ids=["chatml", "own end of turn", "reasoning", "marked", "without-end", "moving-system", "plain"],
+)
+def test_a_model_that_has_learnt_a_sample_stops_where_its_answer_ends(with_template, template, expected):
+    tokenizer = with_template(template)
+    ids, counted = conversation_ids(tokenizer, Conversation.of("What is NF4?", "A data type."))
+    assert counted[-1] and ids[-1] in stop_ids(tokenizer), "the token that ends the answer is learnt"
+    assert not {i for i, c in zip(ids[:-1], counted, strict=False) if c} & stop_ids(tokenizer), "and no answer holds it"
+    parrot = Parrot(ids, len(tokenizer))
+    assert "".join(stream(parrot, tokenizer, "What is NF4?", 10 * len(ids))) == expected
+
+
+def test_an_answer_ends_where_the_model_has_no_positions_left(chat_tokenizer):
+    ids, counted = conversation_ids(chat_tokenizer, Conversation.of("What is NF4?", "A data type."))
+    parrot = Parrot(ids, len(chat_tokenizer))
+    prompt = counted.index(True)
+    parrot.config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(max_position_embeddings=prompt + 2))
+    assert len(list(stream(parrot, chat_tokenizer, "What is NF4?", 100))) == 2
+    parrot.config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(max_position_embeddings=prompt))
+    with pytest.raises(
+        InputError, match=f"The model takes {prompt} tokens with its answer, and the prompt has {prompt}"
+    ):
+        next(stream(parrot, chat_tokenizer, "What is NF4?", 100))
+
+
+def test_bytes_that_are_no_text_are_named(chat_tokenizer):
+    with pytest.raises(InputError, match="The prompt is not UTF-8 text"):
+        prompt_ids(chat_tokenizer, b"What is \xff?".decode("utf-8", "surrogateescape"))
 
 
 def test_generation_stops_at_the_end_of_a_turn_and_at_end_of_text(with_template):

@@ -1,6 +1,7 @@
 """Merging a run, as a person does it who has its folder alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from qlora import config as configuration
 from qlora.adapters.attach import adapters_disabled
 from qlora.adapters.checkpoint import load_adapter
 from qlora.cli import main
+from qlora.data.chat import prompt_ids
 from qlora.errors import InputError
+from qlora.evaluation.generation import stream
 from qlora.models.load import load_quantized
 from qlora.training.merging import merge_run
 from qlora.training.run import run
@@ -64,9 +67,58 @@ def test_merging_into_the_original_is_another_model(settings, tmp_path):
     assert 0 < away["original"] < away["usual"]
 
 
-def test_a_folder_without_a_run_is_named(tmp_path):
+def test_a_merged_model_ends_its_answers_in_other_programs_too(tiny_model, tmp_path):
+    """The chat template ends turns with another token than the tokenizer's end of text."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").write_text(template.replace("<|im_end|>", "<|endoftext|>"))
+    sample = {"prompt": "What is a page?", "completion": "A range."}
+    (tmp_path / "one.jsonl").write_text(json.dumps(sample))
+    done = configuration.from_mapping(
+        {
+            "model": {"name": str(folder)},
+            "data": {"path": str(tmp_path / "one.jsonl"), "max_length": 48, "system_prompt": ""},
+            "optimizer": {"learning_rate": 2e-2},
+            "training": {"steps": 30, "max_gradient_norm": 0},
+            "output": str(tmp_path / "run"),
+        }
+    )
+    list(run(done))
+    merge_run(done.output, tmp_path / "merged", dtype=torch.float32)
+    merged = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "merged")
+    end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    assert end != tokenizer.eos_token_id, "else this proves nothing"
+    assert set(merged.generation_config.eos_token_id) == {end, tokenizer.eos_token_id}
+    ids = torch.tensor([prompt_ids(tokenizer, sample["prompt"], "")])
+    said = merged.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=60, do_sample=False)[
+        0, ids.shape[1] :
+    ]
+    assert len(said) < 60 and said[-1] == end
+    assert tokenizer.decode(said[:-1]) == "".join(stream(merged, tokenizer, sample["prompt"], 60, ""))
+
+
+def test_an_adapter_can_be_given_in_place_of_the_runs_own(settings, tmp_path):
+    adapter = str(Path(settings.output) / "adapter")
+    merge_run(settings.output, tmp_path / "own", dtype=torch.float32)
+    merge_run(settings.model.name, tmp_path / "given", adapter=adapter, dtype=torch.float32)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("own", "given")]
+    assert files[0] == files[1]
+
+
+def test_what_cannot_be_merged_is_named(settings, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="There is no run in"):
         merge_run(tmp_path, tmp_path / "merged")
+    shutil.copytree(settings.output, tmp_path / "run")
+    shutil.move(tmp_path / "run" / "adapter", tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="has saved no adapter, which it does at its end: let it end first"):
+        merge_run(tmp_path / "run", tmp_path / "merged")
+    (tmp_path / "run" / "checkpoints" / "step-2").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"its newest checkpoint has one: --adapter .*checkpoints/step-2/adapter"):
+        merge_run(tmp_path / "run", tmp_path / "merged")
+    monkeypatch.setattr("qlora.training.merging.load_quantized", lambda *_, **__: pytest.fail("the model was loaded"))
+    with pytest.raises(InputError, match="check the network"):
+        merge_run(tmp_path / "run", tmp_path / "merged", adapter="owner/adapter")
 
 
 def test_the_command_says_what_it_wrote(settings, tmp_path, capsys):
