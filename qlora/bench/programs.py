@@ -10,8 +10,9 @@ from qlora.adapters.attach import adapter_parameters, attach
 from qlora.bench.random_llama import bitsandbytes_layer, quantized_layer, random_llama, unquantized_layer
 from qlora.config import AdapterConfig, ModelConfig, QuantizationSettings, TrainingConfig
 from qlora.memory.model_config import NAMED_SHAPES
-from qlora.models.demo import DEMO_MODEL, demo_model_dir
+from qlora.models.demo import DEMO_MODEL
 from qlora.models.load import load_quantized
+from qlora.models.source import locate
 from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.training import activations
 from qlora.training.activation_plan import ActivationPlan
@@ -141,9 +142,9 @@ def _unquantized(subject: Subject) -> torch.nn.Module:
 
     if subject.random:
         return random_llama(NAMED_SHAPES[subject.model], subject.device, subject.dtype, unquantized_layer)
-    source = demo_model_dir() if subject.model == DEMO_MODEL else subject.model
+    source = locate(subject.model)
     return transformers.AutoModelForCausalLM.from_pretrained(
-        source, dtype=subject.dtype, device_map={"": subject.device}
+        source.place, dtype=subject.dtype, device_map={"": subject.device}, use_safetensors=True, **source.options
     )
 
 
@@ -154,7 +155,7 @@ def _of_bitsandbytes(subject: Subject) -> torch.nn.Module:
         model = random_llama(NAMED_SHAPES[subject.model], subject.device, subject.dtype, bitsandbytes_layer)
         model.is_loaded_in_4bit = model.is_quantized = True  # what from_pretrained would set, and PEFT asks for
         return model
-    source = demo_model_dir() if subject.model == DEMO_MODEL else subject.model
+    source = locate(subject.model)
     settings = transformers.BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -162,7 +163,12 @@ def _of_bitsandbytes(subject: Subject) -> torch.nn.Module:
         bnb_4bit_compute_dtype=subject.dtype,
     )
     return transformers.AutoModelForCausalLM.from_pretrained(
-        source, dtype=subject.dtype, quantization_config=settings, device_map={"": subject.device}
+        source.place,
+        dtype=subject.dtype,
+        quantization_config=settings,
+        device_map={"": subject.device},
+        use_safetensors=True,
+        **source.options,
     )
 
 

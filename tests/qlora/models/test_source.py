@@ -1,9 +1,11 @@
 """Which models are refused before anything of them is read, and what is then said."""
 
+import ast
 import json
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,3 +128,15 @@ def test_the_sentence_says_whether_it_was_the_network(monkeypatch):
 def test_nothing_is_sent_away_to_be_converted(folder):
     load(folder)
     assert os.environ["DISABLE_SAFETENSORS_CONVERSION"] == "1"
+
+
+def test_every_model_is_loaded_by_way_of_its_source():
+    """The packaged GGUF file apart, nothing calls from_pretrained without what refuses code and pickles."""
+    qlora = Path(__file__).resolve().parents[3] / "qlora"
+    for file in qlora.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") != "from_pretrained":
+                continue
+            call = ast.unparse(node)
+            assert "gguf_file=" in call or "**source.options" in call, f"{file}: {call}"
+            assert "Tokenizer" in call or "gguf_file=" in call or "use_safetensors=True" in call, f"{file}: {call}"
