@@ -24,12 +24,13 @@ _RESOLUTIONS = (72, 96, 100, 120, 144, 150, 192, 200, 216, 240, 288, 300, 400, 6
 _PAGE_IN_NAME = re.compile(r"(?:^|[^a-z])p(?:age)?[_\- ]?(\d{1,5})(?!\d)", re.IGNORECASE)
 
 
-def ocr_document(path: Path, pdf_page: int | None = None) -> Document:
+def ocr_document(path: Path, pdf_page: int | None = None, otherwise: int = 1) -> Document:
     """The pages of one file of OCR layout records.
 
     A page's number is the records' ``page``; else ``pdf_page``, which the caller knows, counted on from there; else the
-    number printed in its footer; else the one in the file's name (``page_6.jsonl``); else they count from 1. Boxes are
-    scaled to points by the records' ``width`` and ``height`` or, without them, by :func:`_picture_size`.
+    number printed in its footer; else the one in the file's name (``page_6.jsonl``); else they count from
+    ``otherwise``. Boxes are scaled to points by the records' ``width`` and ``height`` or, without them, by
+    :func:`_picture_size`.
 
     Raises:
         InputError: a line is not a record (see :func:`read_records`), or no page holds any text.
@@ -37,7 +38,7 @@ def ocr_document(path: Path, pdf_page: int | None = None) -> Document:
     images = _images([_without_noise(region) for region in read_records(path)])
     if not any(region.lines or region.rows for image in images for region in image):
         raise InputError(f"{path.name} holds no recognized text. Choose another file.")
-    numbers, scales = _numbers(images, path, pdf_page), _scales(images)
+    numbers, scales = _numbers(images, path, pdf_page, otherwise), _scales(images)
     # A word torn at a line end is joined by how the whole file writes it, so all lines are made first.
     lines = [
         [[_styled(row, scale) for row in rows_of(region.lines, lambda line: line.box)] for region in image]
@@ -87,7 +88,7 @@ def _printed_number(region: OcrRegion) -> int | None:
     return int(text) if region.kind == "footer" and re.fullmatch(r"[1-9]\d{0,3}", text) else None
 
 
-def _numbers(images: list[list[OcrRegion]], path: Path, pdf_page: int | None) -> list[int]:
+def _numbers(images: list[list[OcrRegion]], path: Path, pdf_page: int | None, otherwise: int) -> list[int]:
     given = [image[0].page for image in images]
     if all(given):
         return given
@@ -97,7 +98,7 @@ def _numbers(images: list[list[OcrRegion]], path: Path, pdf_page: int | None) ->
     if all(printed) and all(first < second for first, second in pairwise(printed)):
         return printed
     named = _PAGE_IN_NAME.search(path.stem)
-    first = int(named[1]) if named and int(named[1]) else 1
+    first = int(named[1]) if named and int(named[1]) else otherwise
     return [first + offset for offset in range(len(images))]
 
 

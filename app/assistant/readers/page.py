@@ -87,6 +87,33 @@ class Document:
     pages: list[Page]
 
 
+def document_record(document: Document) -> dict:
+    """The document as plain JSON values, for another process; a word is its text and its boxes."""
+
+    def words(run: tuple[Word, ...]) -> list:
+        return [[word.text, word.boxes] for word in run]
+
+    def block(item: Block) -> dict:
+        return {**vars(item), "words": words(item.words), "rows": [words(row) for row in item.rows]}
+
+    pages = [{**vars(page), "blocks": [block(item) for item in page.blocks]} for page in document.pages]
+    return {"kind": document.kind, "title": document.title, "pages": pages}
+
+
+def document_from(record: dict) -> Document:
+    """The document that :func:`document_record` wrote."""
+
+    def words(run: list) -> tuple[Word, ...]:
+        return tuple(Word(text, tuple(map(tuple, boxes))) for text, boxes in run)
+
+    def block(item: dict) -> Block:
+        rows, cells = tuple(map(words, item["rows"])), tuple(map(tuple, item["cells"]))
+        return Block(**{**item, "words": words(item["words"]), "rows": rows, "cells": cells})
+
+    pages = [Page(**{**page, "blocks": tuple(map(block, page["blocks"]))}) for page in record["pages"]]
+    return Document(record["kind"], record["title"], pages)
+
+
 def caption_label(text: str) -> str:
     """What a caption names: "Figure 3" for "Fig. 3: Mean accuracy …"; empty when the text is not one."""
     match = CAPTION.match(text)

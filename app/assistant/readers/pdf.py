@@ -58,8 +58,11 @@ def open_pdf(path: Path) -> Iterator:
             raise InputError(f"{path.name} is a damaged PDF: it cannot be opened. Get a fresh copy.") from error
         try:
             if not 0 < len(document) <= MAX_PAGES:
-                raise InputError(f"{path.name} has {len(document)} pages; expected 1 to {MAX_PAGES}.")
+                raise InputError(f"{path.name} has {len(document):,} pages; expected 1 to {MAX_PAGES}.")
             yield document
+        except pypdfium2.PdfiumError as error:
+            reason = str(error).rstrip(".").lower()
+            raise InputError(f"{path.name} is a damaged PDF ({reason}). Get a fresh copy.") from error
         finally:
             document.close()
 
@@ -142,7 +145,7 @@ def _characters(textpage, height: float) -> Iterator[Character | None]:
     for index in range(textpage.count_chars()):
         code = pdfium.FPDFText_GetUnicode(textpage, index)
         text = chr(code)
-        hyphen = text in _HYPHENS or bool(pdfium.FPDFText_IsHyphen(textpage, index) == 1 and text == "-")
+        hyphen = text in _HYPHENS or (text == "-" and pdfium.FPDFText_IsHyphen(textpage, index) == 1)
         if text.isspace():
             yield None
             continue
