@@ -37,6 +37,7 @@ REFUSED = {
     "merge model merged-never --adapter owner/adapter": "owner/adapter is no folder on this machine",
     "chat model --adapter owner/adapter": "check the network, or give a local folder",
     "chat owner/model": "'owner/model' is not on this machine and could not be fetched",
+    "chat t5.yaml": "model.task is seq2seq: only causal models can be asked with this command",
     "generate model --prompt Why?": "There is no run in model",
     "generate run --adapter model --prompt Why?": "There is no adapter in model",
     "generate run --prompt \udcff": "not UTF-8 text",
@@ -63,6 +64,7 @@ def place(tiny_model, tmp_path_factory):
     list(run(configuration.load(folder / "settings.yaml")))
     (folder / "text.jsonl").write_text(json.dumps({"prompt": "What is a page?", "completion": "A range."}))
     (folder / "model").symlink_to(tiny_model)
+    (folder / "t5.yaml").write_text("model: {name: model, task: seq2seq}")
     return folder
 
 
