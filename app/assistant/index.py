@@ -1,12 +1,11 @@
 """The search index of one paper: passages with their vectors in an embedded Chroma database under the user's cache.
 
-It can always be made again. A manifest beside it says what it was made from (paper, notes, embedding model, chunker);
-an index that says something else, or does not answer, is thrown away and rebuilt. It is built in a folder of its own
-and moved into place when complete, so a crash or a full disk leaves nothing half-written.
+It can always be made again. A manifest beside it says what it was made from (the paper's files, notes, embedding model,
+reader, chunker); an index that says something else, or does not answer, is thrown away and rebuilt. It is built in a
+folder of its own and moved into place when complete, so a crash or a full disk leaves nothing half-written. Every paper
+has an index of its own, so that one can come and go without the others.
 """
 
-import errno
-import hashlib
 import json
 import os
 import shutil
@@ -20,22 +19,29 @@ from pathlib import Path
 
 import numpy as np
 
-from app.assistant.chunking import CHUNKER_VERSION, Chunk, chunk_pages
+from app.assistant.chunking import Chunk, chunk_pages
 from app.assistant.embedding import MiniLM
-from app.assistant.library import Paper
+from app.assistant.index_folders import (
+    clear_up,
+    fingerprint,
+    folders_of,
+    index_folder,
+    key_of,
+    locked,
+    sources_of,
+)
+from app.assistant.paper import Paper
+from app.assistant.readers.guarded import read_guarded
 from app.assistant.readers.notes import read_notes
 from app.assistant.readers.page import Page
-from app.assistant.readers.pdf import read_pdf
 from app.assistant.terms import abbreviations
 from app.assistant.vectors import rewordings as find_rewordings
 from app.assistant.vectors import sentences_to_embed, vectors_of
 from qlora.errors import InputError
-from qlora.folders import cache_dir
 
 NEEDED_BYTES = 64 * 2**20
 """Free space asked for before building: an index of one paper takes about 10 MiB."""
 _KEPT = 4
-_LOCK_SECONDS = 300
 _clients: dict[Path, object] = {}
 _clients_lock = threading.Lock()
 
@@ -45,13 +51,16 @@ class Index:
     """Passages and the means to search them.
 
     ``sentence_chunk[i]`` is the number of the passage that sentence vector ``i`` speaks for: its own, or, for a
-    sentence of the notes that only says in other words what the paper says, the paper's passage.
+    sentence of the notes that only says in other words what the paper says, the paper's passage. ``has_paper`` is False
+    for a paper that only its notes speak for. ``page_sizes`` are the width and height in points of the paper's pages,
+    where it has any: boxes count from a page's upper left corner.
     """
 
     paper: Paper
     chunks: list[Chunk]
     abbreviations: dict[str, str]
-    has_pdf: bool
+    has_paper: bool
+    page_sizes: dict[int, tuple[float, float]]
     rewordings: dict[int, list[int]]
     sentence_chunk: list[int]
     sentence_of: list[tuple[int, int]]
@@ -78,72 +87,53 @@ class Index:
         return vectors
 
 
-def index_folder() -> Path:
-    return cache_dir() / "index"
-
-
-def fingerprint(paper: Paper, pdf: Path | None, embedder: MiniLM) -> dict:
-    """What an index is made from; two indexes with the same fingerprint are the same."""
-    notes = hashlib.sha256()
-    for path in sorted([*paper.notes.glob("*.md"), *paper.notes.glob("*.csv")]):
-        notes.update(path.name.encode() + path.read_bytes())
-    return {
-        "paper": paper.id,
-        "pdf_sha256": hashlib.sha256(pdf.read_bytes()).hexdigest() if pdf else None,
-        "notes_sha256": notes.hexdigest(),
-        "embedder_sha256": embedder.sha256,
-        "chunker": CHUNKER_VERSION,
-    }
+def forget_index(paper: Paper) -> None:
+    """Remove every index of the paper. What this process has open of it does not answer any more."""
+    with locked(paper):
+        for folder in list(folders_of(paper)):
+            _remove(folder)
 
 
 def open_index(
-    paper: Paper, pdf: Path | None, embedder: MiniLM, progress: Callable[[float], None] = lambda fraction: None
+    paper: Paper,
+    pdf: Path | None,
+    embedder: MiniLM,
+    progress: Callable[[float], None] = lambda fraction: None,
+    anew: bool = False,
 ) -> Index:
     """The paper's index, built first where there is none that fits.
 
-    ``progress`` is called with the share of the vectors that are computed, 0 to 1; not at all when nothing is built.
+    Args:
+        paper: one of the manifest or one that was added.
+        pdf: of a paper of the manifest; an added paper has its own files.
+        embedder: makes the vectors.
+        progress: called with the share of the vectors that are computed, 0 to 1; not at all when nothing is built.
+        anew: build it even where one fits, which then is closed and removed.
 
     Raises:
-        InputError: the PDF or the notes cannot be read, or there is no room for the index.
+        InputError: the paper or its notes cannot be read, or there is no room for the index.
     """
-    from filelock import FileLock, Timeout
-
-    made_from = fingerprint(paper, pdf, embedder)
-    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-    try:
-        index_folder().mkdir(parents=True, exist_ok=True)
-        with FileLock(index_folder() / f"{paper.id}.lock", timeout=_LOCK_SECONDS):
-            index = None
-            for folder in index_folder().glob(f"{paper.id}-{key}-*"):
-                if index := index or _load(folder, paper, made_from):
-                    continue
-                shutil.rmtree(folder, ignore_errors=True)
+    with locked(paper):
+        for path in sources_of(paper, pdf):
+            if not path.is_file():
+                raise InputError(f"The file of “{paper.title}” is no longer there. Remove the paper and add it again.")
+        made_from = fingerprint(paper, pdf, embedder.sha256)
+        key = key_of(made_from)
+        earlier = list(folders_of(paper, key))
+        index = None if anew else next((i for folder in earlier if (i := _load(folder, paper, made_from))), None)
+        if index is None:
+            # A name of its own each time: Chroma remembers a folder whose database it once failed to open.
+            folder = index_folder() / f"{paper.id}-{key}-{uuid.uuid4().hex[:8]}"
+            _build(folder, paper, pdf, embedder, made_from, progress)
+            index = _load(folder, paper, made_from)
             if index is None:
-                # A name of its own each time: Chroma remembers a folder whose database it once failed to open.
-                folder = index_folder() / f"{paper.id}-{key}-{uuid.uuid4().hex[:8]}"
-                _build(folder, paper, pdf, embedder, made_from, progress)
-                index = _load(folder, paper, made_from)
-                if index is None:
-                    raise RuntimeError(f"the index just built in {folder} does not answer")
-            os.utime(index.folder)
-            _forget_old(paper, index.folder)
-            return index
-    except Timeout as error:
-        raise InputError(
-            "Another process has been building the index for minutes. Stop it, or wait and ask again."
-        ) from error
-    except OSError as error:
-        raise _no_room(error) from error
-
-
-def _no_room(error: OSError) -> InputError:
-    if error.errno == errno.ENOSPC:
-        return InputError(
-            f"There is no disk space left for the index in {index_folder()}. Free some, or set QLORA_CACHE."
-        )
-    return InputError(
-        f"The index cannot be kept in {index_folder()}: {error.strerror}. Set QLORA_CACHE to another folder."
-    )
+                raise RuntimeError(f"the index just built in {folder} does not answer")
+        for folder in earlier:
+            if folder != index.folder:
+                _remove(folder)
+        os.utime(index.folder)
+        _forget_old(paper, index.folder)
+        return index
 
 
 def _load(folder: Path, paper: Paper, made_from: dict) -> Index | None:
@@ -157,7 +147,8 @@ def _load(folder: Path, paper: Paper, made_from: dict) -> Index | None:
             paper,
             chunks,
             stored["abbreviations"],
-            made_from["pdf_sha256"] is not None,
+            bool(made_from["paper_sha256"]),
+            {int(key): tuple(size) for key, size in stored["page_sizes"].items()},
             {int(key): value for key, value in stored["rewordings"].items()},
             stored["sentence_chunk"],
             [tuple(pair) for pair in stored["sentence_of"]],
@@ -169,8 +160,8 @@ def _load(folder: Path, paper: Paper, made_from: dict) -> Index | None:
         counts = [
             index.client.get_collection(name, embedding_function=None).count() for name in ("passages", "sentences")
         ]
-        index.nearest("sentences", probe, 1)
-        index.nearest("passages", probe, 1)
+        for name, count in zip(("passages", "sentences"), counts, strict=True):
+            index.nearest(name, probe, min(1, count))
         return index if counts == [len(chunks), len(index.sentence_of)] else None
     except Exception:  # whatever is wrong with a disposable index, the cure is the same: build it again
         _close(folder / "chroma")
@@ -196,14 +187,17 @@ def _close(path: Path) -> None:
 
 
 def read_sources(paper: Paper, pdf: Path | None) -> tuple[list[Page], list[Page]]:
-    """Pages of the paper (none without a PDF) and of the notes."""
-    return (read_pdf(pdf) if pdf else []), read_notes(paper.notes)
+    """Pages of the paper (none without a file of it) and of the notes (none where it has no notes)."""
+    sources = sources_of(paper, pdf)
+    pages = read_guarded(sources, paper.first_page).pages if sources else []
+    return pages, read_notes(paper.notes) if paper.notes else []
 
 
 def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_from: dict, progress) -> None:
     import chromadb
     from chromadb.errors import ChromaError
 
+    clear_up(paper)
     free = shutil.disk_usage(index_folder()).free
     if free < NEEDED_BYTES:
         raise InputError(
@@ -212,11 +206,13 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
         )
     paper_pages, notes_pages = read_sources(paper, pdf)
     chunks = chunk_pages(paper_pages, paper.id) + chunk_pages(notes_pages, paper.id)
-    sentence_of = sentences_to_embed(chunks, has_pdf=bool(pdf))
+    if not chunks:
+        raise InputError(f"There is no passage in “{paper.title}” that could be found. Add the paper in another form.")
+    sentence_of = sentences_to_embed(chunks, has_paper=bool(paper_pages))
     passages, sentences = vectors_of(chunks, sentence_of, embedder, progress)
     rewordings = find_rewordings(chunks, passages, {page.pdf_page: page.raw_text for page in paper_pages})
     target = {note: chunk for chunk, notes in rewordings.items() for note in notes}
-    temporary = Path(tempfile.mkdtemp(dir=index_folder(), prefix=".building-"))
+    temporary = Path(tempfile.mkdtemp(dir=index_folder(), prefix=f".building-{paper.id}-"))
     try:
         client = chromadb.PersistentClient(temporary / "chroma", settings=chromadb.Settings(anonymized_telemetry=False))
         for name, rows in (("passages", passages), ("sentences", sentences)):
@@ -229,6 +225,7 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
         client.close()
         stored = {
             "passages": [chunk.record() for chunk in chunks],
+            "page_sizes": {page.pdf_page: (page.width, page.height) for page in paper_pages if page.width},
             "abbreviations": abbreviations(" ".join(chunk.text for chunk in chunks)),
             "rewordings": rewordings,
             "sentence_chunk": [target.get(number, number) for number, _ in sentence_of],
@@ -247,7 +244,11 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
 
 def _forget_old(paper: Paper, current: Path) -> None:
     """Indexes of earlier copies of the paper: a few are kept, since a PDF may come and go."""
-    others = [path for path in index_folder().glob(f"{paper.id}-*") if path.is_dir() and path != current]
+    others = [path for path in folders_of(paper) if path != current]
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT - 1 :]:
-        _close(path / "chroma")
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
+
+
+def _remove(folder: Path) -> None:
+    _close(folder / "chroma")
+    shutil.rmtree(folder, ignore_errors=True)

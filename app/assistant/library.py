@@ -1,204 +1,244 @@
-"""The papers: what the manifest says about them, where their PDF is, and how to get it when the visitor asks."""
+"""The papers: those of the manifest, whose PDF is looked for (:mod:`pdfs`), and those that the visitor added, which are
+kept (:mod:`shelf`)."""
 
 import hashlib
-import os
-import shutil
-import tempfile
-import tomllib
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from app.assistant.readers.page import bare
-from app.assistant.readers.pdf import MAX_BYTES, page_count, raw_text
+from app.assistant import arxiv, shelf
+from app.assistant.files import sha256_of
+from app.assistant.paper import PAPERS_FOLDER, Paper, manifest_papers
+from app.assistant.pdfs import FoundPdf, add_pdf, check_pdf, download_pdf, find_pdf, is_text_of
+from app.assistant.readers.guarded import read_guarded
+from app.assistant.readers.page import Document
+from app.assistant.readers.pdf import MAX_BYTES, MAX_PAGES
+from app.assistant.readers.reading import kind_of
 from qlora.errors import InputError
-from qlora.folders import cache_dir
 
-PAPERS_FOLDER = Path(__file__).resolve().parents[2] / "papers"
-_TIMEOUT_SECONDS = 20
-_PIECE_BYTES = 64 * 1024
+if TYPE_CHECKING:
+    from app.assistant.embedding import MiniLM
+    from app.assistant.index import Index
+
+__all__ = [
+    "PAPERS_FOLDER", "Added", "Entry", "FoundPdf", "Paper", "add", "add_arxiv", "add_pdf", "catalogue", "check_pdf",
+    "download_pdf", "find_pdf", "paper_of", "papers", "reindex", "remove",
+]  # fmt: skip
+
+LONGEST_TITLE = 300
+
+
+class Added(NamedTuple):
+    """A paper and whether it is new to the library; a file that was there before gives the paper it made then."""
+
+    paper: Paper
+    is_new: bool
 
 
 @dataclass(frozen=True)
-class Paper:
-    """One paper of the manifest. ``sha256`` and ``pages`` describe the PDF that the notes' page numbers refer to."""
+class Entry:
+    """A line of the library's list.
 
-    id: str
-    title: str
-    authors: tuple[str, ...]
-    arxiv: str
-    version: int
-    year: int
-    licence: str
-    sha256: str
+    ``made_from`` is ``"pdf"``, ``"ocr"``, ``"markdown"``, or ``"notes"`` for a paper of the manifest without its PDF.
+    ``added`` is empty for papers of the manifest, which can also not be removed.
+    """
+
+    paper: Paper
+    made_from: str
     pages: int
-    notes: Path
-
-    @property
-    def file_name(self) -> str:
-        return f"{self.arxiv}v{self.version}.pdf"
-
-    @property
-    def pdf_url(self) -> str:
-        return f"https://arxiv.org/pdf/{self.arxiv}v{self.version}"
-
-    @property
-    def abstract_url(self) -> str:
-        return f"https://arxiv.org/abs/{self.arxiv}v{self.version}"
-
-
-@dataclass(frozen=True)
-class FoundPdf:
-    """The PDF of a paper, or why there is none: ``problem`` is a sentence when a file is there but cannot be used."""
-
-    path: Path | None
-    problem: str = ""
+    size_bytes: int
+    added: str
+    indexed: bool
+    removable: bool
 
 
 def papers(folder: Path = PAPERS_FOLDER) -> list[Paper]:
-    """The papers named in ``manifest.toml``.
+    """The papers of the manifest in ``folder``, then those that the visitor added, oldest first.
 
     Raises:
-        InputError: the manifest is missing, is not TOML, or lacks a field.
+        InputError: the manifest cannot be used.
     """
-    manifest = folder / "manifest.toml"
-    try:
-        entries = tomllib.loads(manifest.read_text(encoding="utf-8"))["paper"]
-        return [
-            Paper(**{**entry, "authors": tuple(entry["authors"]), "notes": folder / entry["notes"]})
-            for entry in entries
-        ]
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{manifest.name} cannot be used: {error}. Restore it from the project.") from error
+    return manifest_papers(folder) + shelf.added_papers()
 
 
-def search_folders(folder: Path = PAPERS_FOLDER) -> Iterator[Path]:
-    """Where PDFs are looked for, in this order: ``papers/``, ``$QLORA_PAPERS``, the cache (downloads and uploads)."""
-    yield folder
-    if named := os.environ.get("QLORA_PAPERS"):
-        yield Path(named).expanduser()
-    yield download_folder()
-
-
-def download_folder() -> Path:
-    return cache_dir() / "papers"
-
-
-def find_pdf(paper: Paper, folder: Path = PAPERS_FOLDER) -> FoundPdf:
-    """The first file in the search folders that is this paper; nothing is requested from the network.
-
-    A file counts when its bytes are the manifest's, or when its name holds the arXiv number and its content is checked
-    (:func:`check_pdf`). One that is named like the paper but is not it is reported, not passed over in silence.
-    """
-    problem = ""
-    for place in search_folders(folder):
-        for path in sorted(place.glob("*.pdf")) if place.is_dir() else []:
-            if path.stat().st_size <= MAX_BYTES and sha256_of(path) == paper.sha256:
-                return FoundPdf(path)
-            if paper.arxiv in path.name:
-                try:
-                    check_pdf(paper, path)
-                    return FoundPdf(path)
-                except InputError as error:
-                    problem = problem or str(error)
-    return FoundPdf(None, problem)
-
-
-def check_pdf(paper: Paper, path: Path) -> None:
-    """Raise unless the file is this paper: the very same bytes, or as many pages under the same title.
+def paper_of(paper_id: str, folder: Path = PAPERS_FOLDER) -> Paper:
+    """The paper with this identifier.
 
     Raises:
-        InputError: it is not a PDF, or not this paper in this version.
+        InputError: there is none.
     """
-    count = page_count(path)
-    if sha256_of(path) == paper.sha256:
-        return
-    if count != paper.pages or bare(paper.title).lower() not in bare(raw_text(path, 1)).lower():
-        raise InputError(
-            f"{path.name} is a PDF of {count} pages, but not “{paper.title}” with {paper.pages} pages. "
-            f"Get version {paper.version} from {paper.abstract_url}."
+    known = {paper.id: paper for paper in papers(folder)}
+    if paper_id not in known:
+        raise InputError(f"There is no paper “{paper_id}” in the library. It has: {', '.join(known)}.")
+    return known[paper_id]
+
+
+def catalogue(folder: Path = PAPERS_FOLDER) -> list[Entry]:
+    """Every paper with what it is made from and whether its index is there."""
+    from app.assistant.embedding import MODEL_SHA256
+    from app.assistant.index_folders import is_indexed
+
+    entries = []
+    for paper in papers(folder):
+        pdf = find_pdf(paper, folder).path
+        sources = paper.files or ((pdf,) if pdf else tuple(paper.notes.iterdir()) if paper.notes else ())
+        entries.append(
+            Entry(
+                paper,
+                paper.made_from if paper.is_added or pdf else "notes",
+                paper.pages,
+                sum(path.stat().st_size for path in sources if path.is_file()),
+                paper.added,
+                is_indexed(paper, pdf, MODEL_SHA256),
+                removable=paper.is_added,
+            )
         )
+    return entries
 
 
-def add_pdf(paper: Paper, upload: Path) -> Path:
-    """Keep a copy of the visitor's own PDF of this paper.
+def add(
+    files: Path | Sequence[Path],
+    title: str | None = None,
+    pdf_page: int | None = None,
+    folder: Path = PAPERS_FOLDER,
+) -> Added:
+    """Add a paper from the visitor's file, which is copied. Its index is built when it is first opened.
+
+    Args:
+        files: a PDF, OCR layout records, Markdown or plain text; or several of the last three, the pages of one paper.
+        title: what to call it; else the title in it, else the file's name.
+        pdf_page: the number of the first page of OCR records or Markdown, where they do not say it themselves.
+        folder: of the manifest. A PDF that is one of its papers becomes that paper's PDF.
 
     Raises:
-        InputError: it is not this paper (see :func:`check_pdf`), or there is no room for it.
+        InputError: the file cannot be used (see :func:`app.assistant.readers.guarded.read_guarded`), or there is no
+            room for it. The library is then what it was.
     """
-    check_pdf(paper, upload)
-    with _replacing(download_folder() / paper.file_name) as temporary:
-        shutil.copyfile(upload, temporary)
-    return download_folder() / paper.file_name
+    paths = [files] if isinstance(files, Path) else list(files)
+    if not 1 <= len(paths) <= MAX_PAGES:
+        raise InputError(f"A paper comes in 1 to {MAX_PAGES} files, not {len(paths)}.")
+    for path in paths:
+        kind_of(path)
+    if sum(path.stat().st_size for path in paths) > MAX_BYTES:
+        raise InputError(f"The files are more than {MAX_BYTES // 2**20} MiB together. Choose fewer.")
+    with shelf.staging() as source:
+        return _keep(shelf.copy_in(paths, source), title or "", pdf_page, folder)
 
 
-def download_pdf(paper: Paper, progress: Callable[[float], None] = lambda fraction: None) -> Path:
-    """Get the paper's PDF from arXiv. Called only when the visitor asks for it.
+def add_arxiv(
+    id_or_url: str,
+    progress: Callable[[float], None] = lambda fraction: None,
+    folder: Path = PAPERS_FOLDER,
+) -> Added:
+    """Add a paper from arXiv, which is asked for its PDF unless the library has it; title and pages are the PDF's own.
 
     ``progress`` is called with the share that has arrived, 0 to 1.
 
     Raises:
-        InputError: there is no network, arXiv does not serve the file, or what came is not this paper.
+        InputError: this is no arXiv number (see :func:`app.assistant.arxiv.parse_id`), there is no network, arXiv has
+            no such paper, or as :func:`add`.
     """
-    target = download_folder() / paper.file_name
-    request = urllib.request.Request(paper.pdf_url, headers={"User-Agent": "qlora-explainer (one paper, on request)"})
-    with _replacing(target) as temporary:
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response, temporary.open("wb") as file:
-                expected = int(response.headers.get("Content-Length") or 0)
-                received = 0
-                while piece := response.read(_PIECE_BYTES):
-                    received += len(piece)
-                    if received > MAX_BYTES:
-                        raise InputError(
-                            f"arXiv sent more than {MAX_BYTES // 2**20} MiB for {paper.file_name}. Try later."
-                        )
-                    file.write(piece)
-                    progress(min(1.0, received / expected) if expected else 0.0)
-        except urllib.error.HTTPError as error:
-            raise InputError(
-                f"arXiv answered {error.code} for {paper.pdf_url}. Try later, or add your own copy."
-            ) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise InputError(
-                "arXiv cannot be reached from here. Answers come from our notes until you add your own copy of the PDF."
-            ) from error
-        if expected and received != expected:
-            raise InputError(f"The download stopped after {received:,} of {expected:,} bytes. Try again.")
-        check_pdf(paper, temporary)
-    return target
+    number, version = arxiv.parse_id(id_or_url)
+    for paper in papers(folder):
+        if paper.arxiv == number and version in (0, paper.version):
+            if paper.is_added or find_pdf(paper, folder).path:
+                return Added(paper, is_new=False)
+            download_pdf(paper, progress)
+            return Added(paper, is_new=True)
+    wanted = Paper("", number, arxiv=number, version=version)
+    with shelf.staging() as source:
+        target = source / wanted.file_name
+        arxiv.download(wanted.pdf_url, target, progress, "Get the PDF elsewhere and add it as a file.")
+        return _keep([target], "", None, folder, wanted)
 
 
-class _replacing:
-    """A temporary file beside ``target`` that takes its place when all went well and is removed when not."""
+def _keep(files: list[Path], title: str, pdf_page: int | None, folder: Path, wanted: Paper | None = None) -> Added:
+    """Put staged files on the shelf, unless they make a paper that is known."""
+    sha256 = _sha256_of_all(files)
+    if known := next((paper for paper in shelf.added_papers() if paper.sha256 == sha256), None):
+        return Added(known, is_new=False)
+    of_manifest = manifest_papers(folder)
+    known = next((paper for paper in of_manifest if paper.sha256 == sha256), None)
+    if known is None:
+        document = read_guarded(files, pdf_page)
+        first = document.pages[0].raw_text
+        is_pdf = document.kind == "pdf"
+        known = next((p for p in of_manifest if is_pdf and is_text_of(p, len(document.pages), first)), None)
+    if known:
+        missing = find_pdf(known, folder).path is None
+        if missing:
+            add_pdf(known, files[0])
+        return Added(known, is_new=missing)
+    number, version, year = arxiv.stamp(first) if is_pdf else ("", 0, 0)
+    if wanted:
+        number, version = wanted.arxiv, wanted.version or version
+    paper = Paper(
+        id="",
+        title=_title(title, document, files[0]),
+        arxiv=number,
+        version=version,
+        year=year,
+        sha256=sha256,
+        pages=len(document.pages),
+        files=tuple(files),
+        made_from=document.kind,
+        added=datetime.now(UTC).isoformat(timespec="seconds"),
+        first_page=pdf_page,
+    )
+    with shelf.locked():
+        if known := next((paper for paper in shelf.added_papers() if paper.sha256 == sha256), None):
+            return Added(known, is_new=False)
+        return Added(shelf.place(paper, files[0].parent, {paper.id for paper in of_manifest}), is_new=True)
 
-    def __init__(self, target: Path):
-        self.target = target
 
-    def __enter__(self) -> Path:
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.target.parent, prefix=self.target.stem, suffix=".part")
-        except OSError as error:
-            raise InputError(
-                f"Cannot write to {self.target.parent}: {error.strerror}. Free space or set QLORA_CACHE."
-            ) from error
-        os.close(handle)
-        self.temporary = Path(name)
-        return self.temporary
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            os.replace(self.temporary, self.target)
-            return
-        self.temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InputError(
-                f"Cannot write {self.target.name}: {error.strerror}. Free space or set QLORA_CACHE."
-            ) from error
+def _sha256_of_all(files: Sequence[Path]) -> str:
+    """One file's own, or what the files' hashes hash to in whatever order they came."""
+    found = sorted(sha256_of(path) for path in files)
+    return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
 
 
-def sha256_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _title(given: str, document: Document, file: Path) -> str:
+    for title in (given, document.title, file.stem.replace("_", " ")):
+        printable = "".join(letter if letter.isprintable() else " " for letter in title)
+        if tidy := " ".join(printable.split())[:LONGEST_TITLE]:
+            return tidy
+    return "Untitled"
+
+
+def remove(paper_id: str, folder: Path = PAPERS_FOLDER) -> None:
+    """Remove an added paper with its file, index and page pictures.
+
+    Raises:
+        InputError: there is no such paper, or it is one of the manifest.
+    """
+    from app.assistant.index import forget_index
+    from app.assistant.pictures import forget_pictures
+
+    paper = paper_of(paper_id, folder)
+    if not paper.is_added:
+        raise InputError(f"“{paper.title}” comes with the project and stays. Papers that you added can be removed.")
+    with shelf.locked():
+        shelf.take_away(paper)
+    forget_pictures(paper.sha256)
+    forget_index(paper)
+
+
+def reindex(
+    paper_id: str,
+    embedder: "MiniLM | None" = None,
+    progress: Callable[[float], None] = lambda fraction: None,
+    folder: Path = PAPERS_FOLDER,
+) -> "Index":
+    """Build the paper's index anew, whether the one that is there fits or not. Whoever has that one open opens the
+    paper again.
+
+    Raises:
+        InputError: there is no such paper, or as :func:`app.assistant.index.open_index`.
+    """
+    from app.assistant.embedding import MiniLM
+    from app.assistant.index import open_index
+
+    paper = paper_of(paper_id, folder)
+    return open_index(paper, find_pdf(paper, folder).path, embedder or MiniLM(), progress, anew=True)

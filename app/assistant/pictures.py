@@ -1,37 +1,43 @@
 """Pictures of a paper's pages, drawn when first looked at and kept in the user's cache."""
 
-import io
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-from app.assistant.library import sha256_of
-from app.assistant.readers.pdf import open_pdf
-from qlora.errors import InputError
+from app.assistant.files import sha256_of
+from app.assistant.readers.guarded import draw_guarded
+from app.assistant.readers.reading import kind_of
 from qlora.folders import cache_dir
 
 PIXELS_PER_POINT = 2.0
-"""144 dots an inch: sharp on a telephone's screen, about 300 KiB a page."""
+"""144 dots an inch: sharp on a telephone's screen, about 300 KiB a page. A poster's page gets fewer."""
 
 
-def page_picture(pdf: Path, pdf_page: int) -> bytes:
-    """A page as PNG, :data:`PIXELS_PER_POINT` pixels a point.
+def page_picture(source: Path | None, pdf_page: int) -> bytes | None:
+    """A page as PNG, :data:`PIXELS_PER_POINT` pixels a point; None where there is no picture of it: without a file, and
+    for OCR records and Markdown.
 
     Raises:
         InputError: the PDF cannot be opened, or has no such page.
     """
-    folder = cache_dir() / "pages" / sha256_of(pdf)[:16]
-    target = folder / f"page-{pdf_page:03d}.png"
+    if source is None or kind_of(source) != "pdf":
+        return None
+    target = _folder(sha256_of(source)) / f"page-{pdf_page:03d}.png"
     if target.is_file():
         return target.read_bytes()
-    with open_pdf(pdf) as document:
-        if not 1 <= pdf_page <= len(document):
-            raise InputError(f"{pdf.name} has pages 1 to {len(document)}, not {pdf_page}.")
-        picture = document[pdf_page - 1].render(scale=PIXELS_PER_POINT).to_pil()
-    buffer = io.BytesIO()
-    picture.quantize(64).save(buffer, "PNG", optimize=True)
-    _keep(target, buffer.getvalue())
-    return buffer.getvalue()
+    picture = draw_guarded(source, pdf_page, PIXELS_PER_POINT)
+    _keep(target, picture)
+    return picture
+
+
+def forget_pictures(sha256: str) -> None:
+    """Remove the pictures that were kept of the PDF with this hash."""
+    shutil.rmtree(_folder(sha256), ignore_errors=True)
+
+
+def _folder(sha256: str) -> Path:
+    return cache_dir() / "pages" / sha256[:16]
 
 
 def _keep(target: Path, data: bytes) -> None:

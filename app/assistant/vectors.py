@@ -33,13 +33,13 @@ def _encode(texts: list[str], embedder: MiniLM, progress) -> np.ndarray:
     return np.stack([vectors[text] for text in texts])
 
 
-def sentences_to_embed(chunks: list[Chunk], has_pdf: bool) -> list[tuple[int, int]]:
+def sentences_to_embed(chunks: list[Chunk], has_paper: bool) -> list[tuple[int, int]]:
     """(passage, sentence) pairs that get a vector of their own. References are found by their words, and beside the
     paper a note is short enough to be one vector."""
     return [
         (number, order)
         for number, chunk in enumerate(chunks)
-        if chunk.kind != "reference" and len(chunk.sentences) > 1 and not (has_pdf and chunk.source == "notes")
+        if chunk.kind != "reference" and len(chunk.sentences) > 1 and not (has_paper and chunk.source == "notes")
         for order in range(len(chunk.sentences))
     ]
 

@@ -42,6 +42,16 @@ def read_guarded(paths: Sequence[Path], pdf_page: int | None = None) -> Document
     return document_from(_ask(paths[0].name, task="read", paths=[str(path) for path in paths], pdf_page=pdf_page))
 
 
+def glance_guarded(path: Path) -> tuple[int, str]:
+    """How many pages a PDF has, and the text of the first.
+
+    Raises:
+        InputError: as :func:`read_guarded`.
+    """
+    count, text = _ask(path.name, task="glance", path=str(path))
+    return count, text
+
+
 def draw_guarded(path: Path, pdf_page: int, pixels_per_point: float) -> bytes:
     """A page of a PDF as PNG; very large pages get fewer pixels a point.
 

@@ -67,11 +67,6 @@ def open_pdf(path: Path) -> Iterator:
             document.close()
 
 
-def page_count(path: Path) -> int:
-    with open_pdf(path) as document:
-        return len(document)
-
-
 def page_size(path: Path, pdf_page: int) -> tuple[float, float]:
     """Width and height of a page in points."""
     with open_pdf(path) as document:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from app.assistant.readers.page import document_record
-from app.assistant.readers.pdf import open_pdf
+from app.assistant.readers.pdf import open_pdf, raw_text
 from app.assistant.readers.reading import read_documents
 from qlora.errors import InputError
 
@@ -22,6 +22,12 @@ MAX_PICTURE_PIXELS = 4000
 
 def read(paths: list[str], pdf_page: int | None) -> dict:
     return document_record(read_documents([Path(path) for path in paths], pdf_page))
+
+
+def glance(path: str) -> list:
+    with open_pdf(Path(path)) as document:
+        count = len(document)
+    return [count, raw_text(Path(path), 1)]
 
 
 def picture(path: str, pdf_page: int, pixels_per_point: float) -> str:
@@ -54,7 +60,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _limit(request.pop("memory_bytes"), request.pop("cpu_seconds"))
-    task = {"read": read, "picture": picture}[request.pop("task")]
+    task = {"read": read, "glance": glance, "picture": picture}[request.pop("task")]
     try:
         answer = {"answer": task(**request)}
     except InputError as error:

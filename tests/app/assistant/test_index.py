@@ -95,7 +95,7 @@ def test_a_change_of_the_notes_gives_another_index(opened, bread):
 
 def test_with_and_without_the_pdf_are_two_indexes(opened):
     open_it, built = opened
-    assert open_it().has_pdf and not open_it(None).has_pdf
+    assert open_it().has_paper and not open_it(None).has_paper
     assert {chunk.source for chunk in open_it(None).chunks} == {"notes"}
     assert built == [True, True, False]
 

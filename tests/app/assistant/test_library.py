@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from app.assistant import library
-from app.assistant.library import Paper, add_pdf, download_folder, download_pdf, find_pdf, papers
+from app.assistant.library import Paper, add_pdf, download_pdf, find_pdf, papers
+from app.assistant.pdfs import download_folder
 from qlora.errors import InputError
 
 
@@ -55,7 +56,7 @@ def serve(monkeypatch):
 
 
 def test_the_manifest_names_the_paper():
-    (paper,) = papers()
+    paper = papers()[0]
     assert (paper.id, paper.arxiv, paper.pages, paper.licence) == ("qlora", "2305.14314", 26, "CC BY 4.0")
     assert paper.notes.is_dir() and paper.pdf_url.startswith("https://arxiv.org/pdf/2305.14314")
 
