@@ -1,6 +1,7 @@
 """What the Ask tab says."""
 
 TITLE = "Ask"
+QUESTIONS = "Questions"
 HEADING = "Ask the paper"
 LEAD = (
     "Put a question about QLoRA. The answer is made of the paper's own sentences, each with its page, where you can "

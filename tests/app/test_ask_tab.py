@@ -6,7 +6,8 @@ import pytest
 
 from app.assistant.answering import Answer, Citation, Statement
 from app.assistant.library import papers
-from app.tabs import ask, ask_session
+from app.tabs import ask_questions as ask
+from app.tabs import ask_session
 from app.tabs import ask_view as view
 from app.text import ask as text
 
@@ -139,9 +140,9 @@ def test_the_first_paint_reads_neither_model_nor_index():
     import sys
 
     script = (
-        "import sys, gradio as gr; from app.tabs import ask\n"
+        "import sys, gradio as gr; from app.tabs import ask, ask_questions\n"
         "with gr.Blocks() as page:\n    ask.build(page)\n"
-        "ask.show_status()\n"
+        "ask_questions.show_status()\n"
         "print([m for m in ('torch', 'transformers', 'chromadb', 'matplotlib', 'bm25s') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
