@@ -72,6 +72,15 @@ class MiniLM(Embeddings):
         model.load_state_dict({name: t for name, t in load_file(weights).items() if not name.startswith(unused)})
         return tokenizer, model.eval()
 
+    def load(self) -> None:
+        """Load the model now rather than with the first text.
+
+        Raises:
+            InputError: as :meth:`encode`.
+        """
+        with self._lock:
+            _ = self._loaded
+
     def encode(self, texts: list[str], progress: Callable[[float], None] = lambda fraction: None) -> np.ndarray:
         """Vectors of the texts: (len(texts), 384) fp32, each of length 1. Text past 256 word pieces is not read.
 

@@ -151,9 +151,8 @@ def evaluate(assistant: Assistant, questions: list[dict]) -> Report:
 
 
 def _valid(citation, paper_pages: list[Page], notes_pages: list[Page]) -> bool:
-    if citation.source == "paper":
-        return quote_is_on_page(citation.quote, paper_pages[citation.pdf_page - 1])
-    return any(quote_is_on_page(citation.quote, page) for page in notes_pages if page.pdf_page == citation.pdf_page)
+    pages = paper_pages if citation.source == "paper" else notes_pages
+    return any(quote_is_on_page(citation.quote, page) for page in pages if page.pdf_page == citation.pdf_page)
 
 
 def _mean(values: list) -> float:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,7 +205,10 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
             f"The index needs {NEEDED_BYTES // 2**20} MiB in {index_folder()}, and {free // 2**20} MiB are free. "
             "Free some disk space, or set QLORA_CACHE to another folder."
         )
-    paper_pages, notes_pages = read_sources(paper, pdf)
+    with ThreadPoolExecutor(1) as other:  # reading is another process' work, and takes as long as loading the model
+        reading = other.submit(read_sources, paper, pdf)
+        embedder.load()
+        paper_pages, notes_pages = reading.result()
     chunks = chunk_pages(paper_pages, paper.id) + chunk_pages(notes_pages, paper.id)
     if not chunks:
         raise InputError(f"There is no passage in “{paper.title}” that could be found. Add the paper in another form.")

@@ -151,14 +151,17 @@ class PageBlocks:
                 yield Block("caption", words, self.section, label=self._label(caption))
 
     def _rows(self, region: OcrRegion) -> tuple[tuple[Word, ...], ...]:
-        """A table's rows from its HTML, or from its lines where it has none. Words take their cell's box, or the
-        table's where the cells' are not known."""
+        """A table's rows from its HTML, or from its lines where it has none. Words take their cell's box; where the
+        cells' are not known, an even share of the table's height."""
         if not region.rows:
             return tuple(tuple(line.words) for line in self._lines[id(region)])
+        left, top, right, bottom = region.box
+        height = (bottom - top) / len(region.rows)
         boxes = iter(region.cell_boxes)
         rows = []
-        for row in region.rows:
-            cells = [(cell, self._points(next(boxes, region.box))) for cell in row]
+        for number, row in enumerate(region.rows):
+            share = (left, top + number * height, right, top + (number + 1) * height)
+            cells = [(cell, self._points(next(boxes, share))) for cell in row]
             rows.append(tuple(Word(word, (box,)) for cell, box in cells for word in cell.split()))
         return tuple(rows)
 

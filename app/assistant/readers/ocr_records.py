@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.assistant.readers.html_table import table_rows
+from app.assistant.readers.html_table import table_rows, unmerged
 from app.assistant.readers.page import Box, shortened
 from qlora.errors import InputError
 
@@ -123,7 +123,7 @@ class _Record:
         html = found.get("html")
         if not isinstance(html, str):
             raise self._wrong("res.html", "the table as HTML", html)
-        rows = tuple(tuple(map(shortened, row)) for row in table_rows(html))
+        rows = tuple(tuple(map(shortened, row)) for row in unmerged(table_rows(html)))
         cells = found.get("cell_bbox") or []
         if not isinstance(cells, list):
             raise self._wrong("res.cell_bbox", "a list with a box for each cell", cells)

@@ -6,7 +6,7 @@ import pytest
 
 from app.assistant.chunking import chunk_pages
 from app.assistant.grounding import quote_is_on_page
-from app.assistant.readers.html_table import table_rows
+from app.assistant.readers.html_table import table_rows, unmerged
 from app.assistant.readers.ocr_layout import ocr_document
 from app.assistant.readers.page import FRONT_MATTER, MID_PAPER, bare
 from app.assistant.readers.pdf import read_pdf
@@ -104,6 +104,14 @@ def test_a_table_has_its_caption_its_cells_and_their_boxes(write):
     assert table.rows[1][2].boxes[0] == pytest.approx([400 * scale, 1240 * scale, 590 * scale, 1276 * scale])
     (chunk,) = [chunk for chunk in chunk_pages([page], "bread") if chunk.kind == "table"]
     assert [sentence.cells for sentence in chunk.sentences if sentence.row][1] == ("Wheat 550", "2.4")
+
+
+def test_rows_without_boxes_share_the_tables_height(write):
+    table = TABLE | {"res": {"html": TABLE["res"]["html"]}}
+    page = ocr_document(write([*two_columns()[:-4], table, footer(1)])).pages[0]
+    (block,) = [block for block in page.blocks if block.kind == "table"]
+    tops = [row[0].boxes[0][1] for row in block.rows]
+    assert tops == pytest.approx([(1200 + 40 * number) * 72 / 150 for number in range(3)])
 
 
 def test_a_figures_labels_are_kept_under_its_name(write):
@@ -238,6 +246,35 @@ def test_cells_over_several_columns_and_hostile_html():
     assert len(table_rows('<td colspan="999999999">x</td>')[0]) == 100
     assert table_rows("<td colspan='-5'>x</td><td><td>y") == [("x", "", "y")]
     assert table_rows("no table") == []
+
+
+def test_rows_that_came_as_one_cell_are_told_apart():
+    assert unmerged([("Flour Water Rise",), ("Wheat 550 68 g 2.4 Coarse spelt 630 64 g 1.9 Rye N/A N/A -",)]) == [
+        ("Flour Water Rise",),
+        ("Wheat", "550", "68 g", "2.4"),
+        ("Coarse spelt", "630", "64 g", "1.9"),
+        ("Rye", "N/A", "N/A", "-"),
+    ]
+    assert unmerged([("Model Params Size",), ("Guanaco 65B 41 GB ChatGPT-3.5 Turbo N/A N/A",)]) == [
+        ("Model", "Params", "Size"),
+        ("Guanaco", "65B", "41 GB"),
+        ("ChatGPT-3.5 Turbo", "N/A", "N/A"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("Flour", "Rise"), ("Wheat", "2.4")],
+        [("Flour Rise",), ("Wheat 2.4 and more 3.1 5.5",)],
+        [("Flour",), ("Wheat rises most",)],
+        [("2.4 Wheat 3.1",), ("1 Wheat 2",)],
+        [("Wheat 2.4 Rye 1.2",)],
+        [],
+    ],
+)
+def test_other_tables_stay_as_they_are(rows):
+    assert unmerged(rows) == rows
 
 
 def test_reading_order_of_bands_and_columns():
