@@ -112,9 +112,9 @@ def test_every_command_is_here():
 
 
 def test_ctrl_c_is_a_word_and_the_shells_status(monkeypatch, capfd):
-    def interrupted(model):
+    def interrupted(file):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qlora.commands.estimate.shape_of", interrupted)
-    assert cli.main(["estimate", "--model", "llama-7b", "--json"]) == 130
+    monkeypatch.setattr("qlora.config.load", interrupted)
+    assert cli.main(["preview", "settings.yaml", "--json"]) == 130
     assert capfd.readouterr() == ("", "qlora: interrupted\n")
