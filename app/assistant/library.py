@@ -151,6 +151,8 @@ def add_arxiv(
     with shelf.staging() as source:
         target = source / wanted.file_name
         arxiv.download(wanted.pdf_url, target, progress, "Get the PDF elsewhere and add it as a file.")
+        if kind_of(target) != "pdf":
+            raise InputError(f"arXiv did not send a PDF of {wanted.arxiv_name}. Try later, or add your own copy.")
         return _keep([target], "", None, folder, wanted)
 
 
@@ -184,7 +186,7 @@ def _keep(files: list[Path], title: str, pdf_page: int | None, folder: Path, wan
         pages=len(document.pages),
         files=tuple(files),
         made_from=document.kind,
-        added=datetime.now(UTC).isoformat(timespec="seconds"),
+        added=datetime.now(UTC).isoformat(timespec="milliseconds"),
         first_page=pdf_page,
     )
     with shelf.locked():

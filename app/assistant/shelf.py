@@ -47,7 +47,7 @@ def _read(place: Path) -> Paper:
         return replace(Paper.from_record(record, place / _SOURCE), id=place.name)
     except (OSError, ValueError, KeyError, TypeError):
         files = tuple(sorted((place / _SOURCE).iterdir()))
-        added = datetime.fromtimestamp(place.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        added = datetime.fromtimestamp(place.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
         return Paper(place.name, place.name.replace("-", " "), files=files, made_from=_kind(files), added=added)
 
 

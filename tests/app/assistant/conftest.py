@@ -1,7 +1,9 @@
 """A small paper of our own, the real one where it is at hand, and one embedding model for all tests."""
 
 import hashlib
+import http.server
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,45 @@ def bread(tmp_path, monkeypatch, small_pdf_bytes):
     monkeypatch.setenv("QLORA_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("QLORA_PAPERS", raising=False)
     return folder
+
+
+class Server:
+    """arXiv on this machine: serves `body`, or `status`, or less than it announces."""
+
+    def __init__(self, body: bytes, status: int = 200, announced: int | None = None):
+        outer = self
+        self.requests = 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.requests += 1
+                self.send_response(status)
+                self.send_header("Content-Length", str(announced or len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/pdf"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    started = []
+
+    def start(*arguments, **named) -> Server:
+        server = Server(*arguments, **named)
+        started.append(server)
+        monkeypatch.setattr(library.Paper, "pdf_url", property(lambda self: server.url))
+        return server
+
+    yield start
+    for server in started:
+        server.server.shutdown()
+        server.server.server_close()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """Finding and getting the PDF: nothing is requested unasked, nothing half-written stays."""
 
-import http.server
-import threading
-
 import pytest
 
 from app.assistant import library
@@ -14,45 +11,6 @@ from qlora.errors import InputError
 @pytest.fixture
 def paper(bread) -> Paper:
     return papers(bread)[0]
-
-
-class Server:
-    """arXiv on this machine: serves `body`, or `status`, or less than it announces."""
-
-    def __init__(self, body: bytes, status: int = 200, announced: int | None = None):
-        outer = self
-        self.requests = 0
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.requests += 1
-                self.send_response(status)
-                self.send_header("Content-Length", str(announced or len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/pdf"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    started = []
-
-    def start(*arguments, **named) -> Server:
-        server = Server(*arguments, **named)
-        started.append(server)
-        monkeypatch.setattr(Paper, "pdf_url", property(lambda self: server.url))
-        return server
-
-    yield start
-    for server in started:
-        server.server.shutdown()
-        server.server.server_close()
 
 
 def test_the_manifest_names_the_paper():
