@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: a model that is not known, or a number out of range.
     """
-    from qlora.training.loss import CHUNK_TOKENS
+    from qlora.config import TrainingConfig
 
     shape = shape_of(options.model)
     settings = EstimateOptions(
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch,
         sequence_length=options.seq,
         checkpointing=not options.no_checkpointing,
-        loss_chunk_tokens=CHUNK_TOKENS,
+        loss_chunk_tokens=TrainingConfig.loss_chunk_tokens,
     )
     result = estimate(shape, settings)
     if options.json:

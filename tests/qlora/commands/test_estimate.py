@@ -7,9 +7,9 @@ import torch
 import transformers
 
 from qlora import cli
+from qlora.config import TrainingConfig
 from qlora.memory.estimate import EstimateOptions, estimate
 from qlora.memory.shapes import LLAMA
-from qlora.training.loss import CHUNK_TOKENS
 
 
 def estimated(capsys, *arguments):
@@ -19,7 +19,7 @@ def estimated(capsys, *arguments):
 
 def test_llama_65b_fits_a_card_of_48_gb(capsys):
     found = estimated(capsys, "--model", "llama-65b", "--batch", 1, "--seq", 512)
-    expected = estimate(LLAMA["65B"], EstimateOptions(loss_chunk_tokens=CHUNK_TOKENS))
+    expected = estimate(LLAMA["65B"], EstimateOptions(loss_chunk_tokens=TrainingConfig.loss_chunk_tokens))
     assert found["components"] == expected.components
     assert found["peak_bytes"] == expected.peak_bytes < 48 * 2**30
     assert found["peak_bytes"] == sum(found["moments"][found["peak_moment"]].values())
