@@ -13,6 +13,7 @@ import sqlite3
 import tempfile
 import threading
 import uuid
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from qlora.errors import InputError
 NEEDED_BYTES = 64 * 2**20
 """Free space asked for before building: an index of one paper takes about 10 MiB."""
 _KEPT = 4
-_clients: dict[Path, object] = {}
+_clients: "dict[Path, _Client]" = {}
 _clients_lock = threading.Lock()
 
 
@@ -65,7 +66,7 @@ class Index:
     rewordings: dict[int, list[int]]
     sentence_chunk: list[int]
     sentence_of: list[tuple[int, int]]
-    client: object
+    client: "_Client"
     folder: Path
 
     def nearest(self, collection: str, vector: np.ndarray, count: int) -> list[tuple[int, float]]:
@@ -89,7 +90,7 @@ class Index:
 
 
 def forget_index(paper: Paper) -> None:
-    """Remove every index of the paper. What this process has open of it does not answer any more."""
+    """Remove every index of the paper. Who has one open can go on asking it."""
     with locked(paper):
         for folder in list(folders_of(paper)):
             _remove(folder)
@@ -109,7 +110,7 @@ def open_index(
         pdf: of a paper of the manifest; an added paper has its own files.
         embedder: makes the vectors.
         progress: called with the share of the vectors that are computed, 0 to 1; not at all when nothing is built.
-        anew: build it even where one fits, which then is closed and removed.
+        anew: build it even where one fits, which then is removed; who has that one open can go on asking it.
 
     Raises:
         InputError: the paper or its notes cannot be read, or there is no room for the index.
@@ -165,26 +166,35 @@ def _load(folder: Path, paper: Paper, made_from: dict) -> Index | None:
             index.nearest(name, probe, min(1, count))
         return index if counts == [len(chunks), len(index.sentence_of)] else None
     except Exception:  # whatever is wrong with a disposable index, the cure is the same: build it again
-        _close(folder / "chroma")
+        _let_go(folder / "chroma")
         return None
 
 
-def _client(path: Path):
-    """The process' one client for this folder; Chroma allows no second one with other settings."""
-    import chromadb
+class _Client:
+    """Chroma's client of one folder. It is closed when nobody holds it any more, so that a question under way still
+    gets its answer from an index that has just been replaced or removed."""
 
+    def __init__(self, path: Path):
+        import chromadb
+
+        if not (path / "chroma.sqlite3").is_file():
+            raise FileNotFoundError(path)
+        chroma = chromadb.PersistentClient(path, settings=chromadb.Settings(anonymized_telemetry=False))
+        self.get_collection = chroma.get_collection
+        weakref.finalize(self, chroma.close).atexit = False
+
+
+def _client(path: Path) -> _Client:
+    """The process' one client for this folder; Chroma allows no second one with other settings."""
     with _clients_lock:
         if path not in _clients:
-            if not (path / "chroma.sqlite3").is_file():
-                raise FileNotFoundError(path)
-            _clients[path] = chromadb.PersistentClient(path, settings=chromadb.Settings(anonymized_telemetry=False))
+            _clients[path] = _Client(path)
         return _clients[path]
 
 
-def _close(path: Path) -> None:
+def _let_go(path: Path) -> None:
     with _clients_lock:
-        if client := _clients.pop(path, None):
-            client.close()
+        _clients.pop(path, None)
 
 
 def read_sources(paper: Paper, pdf: Path | None) -> tuple[list[Page], list[Page]]:
@@ -254,5 +264,5 @@ def _forget_old(paper: Paper, current: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    _close(folder / "chroma")
+    _let_go(folder / "chroma")
     shutil.rmtree(folder, ignore_errors=True)

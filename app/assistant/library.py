@@ -233,8 +233,8 @@ def reindex(
     progress: Callable[[float], None] = lambda fraction: None,
     folder: Path = PAPERS_FOLDER,
 ) -> "Index":
-    """Build the paper's index anew, whether the one that is there fits or not. Whoever has that one open opens the
-    paper again.
+    """Build the paper's index anew, whether the one that is there fits or not. Who has that one open goes on with it
+    until they open the paper again.
 
     Raises:
         InputError: there is no such paper, or as :func:`app.assistant.index.open_index`.

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -76,12 +77,12 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_index_is_rebuilt(opened, kind):
     open_it, built = opened
-    whole = open_it()
-    index_module._close(current_folder() / "chroma")
+    chunks = open_it().chunks
+    index_module._let_go(current_folder() / "chroma")
     DAMAGE[kind](current_folder())
     again = open_it()
     assert built == [True, True]
-    assert again.chunks == whole.chunks
+    assert again.chunks == chunks
 
 
 def test_a_change_of_the_notes_gives_another_index(opened, bread):
@@ -148,6 +149,18 @@ def test_two_processes_build_one_index(bread):
     assert [process.returncode for process in running] == [0, 0]
     assert sorted(line.split(" ", 1)[0] for line in outputs) == ["False", "True"]
     assert len({line.split(" ", 1)[1] for line in outputs}) == 1 and "12 minutes" in outputs[0]
+
+
+def test_an_index_that_is_replaced_still_answers_who_has_it_open(bread, embedder):
+    paper, pdf = library.papers(bread)[0], bread / "bread.pdf"
+    first = open_index(paper, pdf, embedder)
+    second = open_index(paper, pdf, embedder, anew=True)
+    vector = embedder.encode(["How long is the dough kneaded?"])[0]
+    assert not first.folder.exists() and second.folder.exists()
+    assert first.nearest("passages", vector, 3) == second.nearest("passages", vector, 3)
+    client = weakref.ref(first.client)
+    del first
+    assert client() is None, "closed with the last one who had it"
 
 
 def test_old_indexes_do_not_pile_up(opened, bread):
