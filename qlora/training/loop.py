@@ -128,6 +128,8 @@ def train(
             message = f"Ended after step {step}: {without_gain} evaluations in a row brought no lower loss."
             break
 
+    if outcome == "finished" and not seconds:  # a run shorter than the steps in a row that end one
+        outcome, message = "failed", _not_finite(output, skipped)
     if outcome != "failed":
         if config.training.checkpoint_steps and saved != step:
             yield save_checkpoint()

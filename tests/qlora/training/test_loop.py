@@ -179,6 +179,14 @@ def test_steps_that_are_not_finite_are_skipped_and_end_the_run(settings, monkeyp
     assert happened[-1].outcome == "failed" and not [e for e in happened if e.kind == "step"]
 
 
+def test_a_run_of_which_no_step_was_finite_has_failed_and_saves_nothing(settings, monkeypatch):
+    monkeypatch.setattr(loop, "_accumulate", lambda *_: math.nan)
+    happened = list(run(changed(settings, training={"steps": 2})))
+    assert [e.step for e in happened if e.kind == "step_skipped"] == [1, 2]
+    assert happened[-1].outcome == "failed" and "2 steps in a row were not finite" in happened[-1].message
+    assert not (loop.Path(settings.output) / "adapter").exists()
+
+
 def qlora_command(*arguments, **options):
     return subprocess.run([sys.executable, "-m", "qlora", *arguments], capture_output=True, text=True, **options)
 
