@@ -1,4 +1,4 @@
-"""``python -m app.assistant``: ask, index and evaluate from the shell."""
+"""``python -m app.assistant``: ask, check, index and evaluate from the shell."""
 
 import argparse
 import json
@@ -6,11 +6,15 @@ import sys
 import time
 from pathlib import Path
 
+from app.assistant import backends
 from app.assistant.answering import Answer
 from app.assistant.assistant import Assistant
+from app.assistant.checking import CheckReport
 from app.assistant.evaluation import evaluate, read_questions
 from app.assistant.library import papers
 from qlora.errors import InputError
+
+_MAX_BYTES = 200_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("ask", parents=[common], help="answer one question or a file of them")
     ask.add_argument("question", nargs="?", help="a question in quotes")
     ask.add_argument("--questions", type=Path, metavar="FILE", help='JSON lines with a "question" each')
+    ask.add_argument("--backend", default=backends.EXTRACTIVE, choices=backends.NAMES, help="who writes the answer")
+    ask.add_argument("--model", default="", metavar="NAME", help="what the back-end runs: a name, or a folder (local)")
+    ask.add_argument("--adapter", default="", metavar="FOLDER", help="an adapter or a training run's folder (local)")
     ask.set_defaults(run=_ask)
+
+    check = commands.add_parser("check", parents=[common], help="hold the sentences of a text against the paper")
+    check.add_argument("text", metavar="FILE", help="plain text or Markdown; - reads from the standard input")
+    check.set_defaults(run=_check)
 
     index = commands.add_parser("index", parents=[common], help="build the search index, or check that it is current")
     index.set_defaults(run=_index)
@@ -64,21 +75,48 @@ def _ask(options: argparse.Namespace) -> int:
         if options.question is not None
         else [r["question"] for r in read_questions(options.questions)]
     )
+    backend = backends.make(options.backend, options.model, options.adapter)
     assistant = _assistant(options)
     for question in questions:
-        answer = assistant.ask(question)
+        answer = assistant.ask(question, backend=backend)
         print(json.dumps(answer.record(), ensure_ascii=False) if options.json else _readable(answer), flush=True)
     return 0
 
 
 def _readable(answer: Answer) -> str:
     lines = [answer.text, ""]
+    if answer.notice:
+        lines = [f"note: {answer.notice}", *lines]
+    lines += [f"{s.verdict}: “{s.text}” {' '.join(s.reasons)}" for s in answer.sentences if s.reasons]
     if answer.declined and answer.citations:
         lines.append("Nearest passages:")
     for citation in answer.citations:
         origin = "from the paper" if citation.source == "paper" else "from our notes"
         lines.append(f"[{citation.number}] {origin}, p. {citation.pdf_page}, {citation.section}: {citation.quote}")
     return "\n".join(lines) + "\n"
+
+
+def _check(options: argparse.Namespace) -> int:
+    try:
+        raw = sys.stdin.buffer.read(_MAX_BYTES + 1) if options.text == "-" else Path(options.text).read_bytes()
+        if len(raw) > _MAX_BYTES:
+            raise InputError(f"The text has more than {_MAX_BYTES // 1000} kB. Check it in parts.")
+        text = raw.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {options.text}: {error}. Give a UTF-8 text file.") from error
+    report = _assistant(options).check(text)
+    print(json.dumps(report.record(), ensure_ascii=False) if options.json else _readable_report(report))
+    return 0
+
+
+def _readable_report(report: CheckReport) -> str:
+    lines = []
+    for sentence in report.sentences:
+        if sentence.verdict:
+            page = f" (p. {sentence.pdf_page})" if sentence.pdf_page else ""
+            lines.append(f"{sentence.verdict:<11} {sentence.text}{page}")
+            lines += [f"{'':<11} - {reason}" for reason in sentence.reasons]
+    return "\n".join([*lines, f"unsupported share: {report.unsupported_share:.2f}"])
 
 
 def _index(options: argparse.Namespace) -> int:

@@ -41,7 +41,8 @@ class CheckedSentence:
 
     ``verdict`` is ``"supported"``, ``"weak"``, ``"unsupported"``, or ``""`` for what claims nothing (a heading, a
     question). ``reasons`` are sentences for the reader. ``citations`` are the numbers that it cites; ``passage`` is the
-    identifier of the passage that comes nearest to it, ``pdf_page`` its page and ``quote`` the sentence there.
+    identifier of the passage that comes nearest to it, ``pdf_page`` its page and ``quote`` the sentence there;
+    ``number`` is that passage's in an answer's citations (0 when it is none of them).
     """
 
     text: str
@@ -53,6 +54,7 @@ class CheckedSentence:
     passage: str = ""
     pdf_page: int = 0
     quote: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)
