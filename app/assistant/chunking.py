@@ -13,6 +13,8 @@ CHUNKER_VERSION = 3
 MAX_WORDS = 130
 """About 200 word pieces: the embedding model reads 256 and the section title goes in front."""
 _SMALL_WORDS = 45
+_LONGEST_SENTENCE = 120
+"""Words after which a sentence is cut: a text without full stops must not become one quote of a hundred pages."""
 
 _SKIPPED = {"heading", "footer", "figure"}
 _FLOATING = {"table", "caption", "footnote", "margin", "footer", "figure", "reference"}
@@ -222,7 +224,8 @@ def split_sentences(words: tuple[Word, ...]) -> list[Sentence]:
     for index, word in enumerate(words):
         run.append(word)
         following = words[index + 1].text if index + 1 < len(words) else ""
-        if _SENTENCE_END.search(word.text) and not _ABBREVIATION.search(word.text) and _opens(following):
+        ends = _SENTENCE_END.search(word.text) and not _ABBREVIATION.search(word.text) and _opens(following)
+        if ends or len(run) >= _LONGEST_SENTENCE:
             sentences.append(run)
             run = []
     if run:

@@ -6,7 +6,7 @@ from app.assistant.chunking import MAX_WORDS, Chunk, chunk_pages, split_sentence
 from app.assistant.library import papers
 from app.assistant.question import parse
 from app.assistant.readers.notes import read_notes
-from app.assistant.readers.page import Word, bare, merge_line_boxes
+from app.assistant.readers.page import Block, Page, Word, bare, merge_line_boxes
 from app.assistant.readers.pdf import read_pdf
 from app.assistant.terms import abbreviations, stem, tokens
 from qlora.errors import InputError
@@ -86,6 +86,14 @@ def test_sentences_end_where_they_end():
         "Does it?",
         "Yes.",
     ]
+
+
+def test_a_text_without_full_stops_is_cut_into_passages():
+    words = words_of("flour " * 1000)
+    page = Page(1, 612, 792, (Block("text", words, "1 Words"),), "flour " * 1000)
+    chunks = chunk_pages([page], "bread")
+    assert len(chunks) > 5 and all(len(chunk.text.split()) <= MAX_WORDS + 40 for chunk in chunks)
+    assert sum(len(sentence.text.split()) for sentence in split_sentences(words)) == 1000
 
 
 def test_boxes_on_a_line_are_joined_and_lines_are_not():
