@@ -27,7 +27,7 @@ ALLOWED = {
     },
     "qlora.paging": {"qlora.kernels", "qlora.quantization", "qlora.errors"},
     "qlora.optimizer": {"qlora.paging", "qlora.kernels", "qlora.quantization", "qlora.errors"},
-    "qlora.memory": {"qlora.config", "qlora.errors"},
+    "qlora.memory": {"qlora.config", "qlora.errors", "qlora.hub"},
     "qlora.data": {"qlora.config", "qlora.errors", "qlora.hub"},
     "qlora.recipes": set(),
     "qlora.evaluation": {

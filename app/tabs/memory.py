@@ -117,7 +117,7 @@ def draw_own(
             batch_size=_whole(batch, text.BATCH),
             sequence_length=_whole(sequence, text.SEQUENCE),
             optimizer=optimizer,
-            checkpointing=bool(checkpointing),
+            checkpointed_layers=None if checkpointing else 0,
             double_quantization=bool(double_quantization),
         )
         by_method = {name: estimate(shape, replace(options, method=name)) for name in METHODS}

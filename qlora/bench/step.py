@@ -160,7 +160,7 @@ def estimated_bytes(shape: Shape, program: Program, *, r: int, dtype: str, size:
         compute_dtype=dtype,
         batch_size=size[0],
         sequence_length=size[1],
-        checkpointing=program.checkpointing,
+        checkpointed_layers=None if program.checkpointing else 0,
         loss_chunk_tokens=CHUNK_TOKENS,
     )
     return estimate(shape, options).peak_bytes

@@ -4,9 +4,9 @@ import argparse
 import json
 from typing import Any
 
-from qlora.errors import InputError
+from qlora.config import TrainingConfig
 from qlora.memory.estimate import METHODS, OPTIMIZERS, EstimateOptions, MemoryEstimate, estimate
-from qlora.memory.model_config import NAMED_SHAPES, known_shape, shape_of_config
+from qlora.memory.model_config import NAMED_SHAPES, shape_of
 from qlora.memory.shapes import Shape
 
 _DEFAULTS = EstimateOptions()
@@ -23,7 +23,21 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--r", type=int, default=_DEFAULTS.r, metavar="N", help=f"rank of adapters ({_DEFAULTS.r})")
     parser.add_argument("--method", choices=METHODS, default="qlora")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default=_DEFAULTS.optimizer)
-    parser.add_argument("--no-checkpointing", action="store_true", help="keep all activations of the forward pass")
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--no-checkpointing",
+        dest="checkpointed_layers",
+        action="store_const",
+        const=0,
+        help="keep all activations of the forward pass",
+    )
+    kept.add_argument(
+        "--checkpointed-layers",
+        type=int,
+        metavar="N",
+        help="keep only the inputs of the first N layers and compute the rest of them again (all layers)",
+    )
+    kept.add_argument("--offload", action="store_true", help="of every layer keep its input only, in main memory")
     parser.add_argument("--json", action="store_true", help="print the estimate as one JSON object")
     parser.set_defaults(command=run)
 
@@ -37,8 +51,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: a model that is not known, or a number out of range.
     """
-    from qlora.config import TrainingConfig
-
     shape = shape_of(options.model)
     settings = EstimateOptions(
         method=options.method,
@@ -46,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
         optimizer=options.optimizer,
         batch_size=options.batch,
         sequence_length=options.seq,
-        checkpointing=not options.no_checkpointing,
+        checkpointed_layers=options.checkpointed_layers,
+        offloaded=options.offload,
         loss_chunk_tokens=TrainingConfig.loss_chunk_tokens,
     )
     result = estimate(shape, settings)
@@ -55,30 +68,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(shape, settings, result)
     return 0
-
-
-def shape_of(model: str) -> Shape:
-    """The shape of a model known by name, lying here, or on the hub, of which its configuration alone is fetched.
-
-    Raises:
-        InputError: no such model, no network, or as `model_config.known_shape`.
-    """
-    if (shape := known_shape(model)) is not None:
-        return shape
-    if model.count("/") != 1 or model.startswith((".", "/", "~")):
-        raise InputError(
-            f"There is no model {model}: give one of {', '.join(NAMED_SHAPES)}, a folder, a config.json or a hub name."
-        )
-    from transformers import PreTrainedConfig
-
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(model)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"The configuration of {model!r} is not on this machine and could not be fetched. Check the name and the "
-            f"network, or give a local folder. ({str(error).splitlines()[0]})"
-        ) from error
-    return shape_of_config(config, model)
 
 
 def to_mapping(shape: Shape, result: MemoryEstimate) -> dict[str, Any]:
@@ -93,6 +82,7 @@ def to_mapping(shape: Shape, result: MemoryEstimate) -> dict[str, Any]:
         "peak_bytes": result.peak_bytes,
         "pageable_bytes": result.pageable_bytes,
         "peak_bytes_paged_out": result.peak_bytes_paged_out,
+        "main_memory_bytes": result.main_memory_bytes,
     }
 
 
@@ -122,3 +112,5 @@ def _print(shape: Shape, settings: EstimateOptions, result: MemoryEstimate) -> N
     if result.pageable_bytes:
         out = result.peak_bytes_paged_out / 2**30
         console.print(f"With all optimizer pages out during the passes the peak is {out:.2f} GiB.")
+    if result.main_memory_bytes:
+        console.print(f"Inputs of layers take {result.main_memory_bytes / 2**30:.2f} GiB of main memory besides.")

@@ -1,20 +1,21 @@
 """Bytes of a finetune by component, for the formats that this library really stores.
 
 Every formula is in the docstring of its function. Counts are exact where we own the format (weights, constants,
-adapters, optimizer states) and where autograd's saved tensors can be counted (activations); temporary buffers inside
-kernels and the allocator's own rounding are not counted.
+adapters, optimizer states) and where autograd's saved tensors can be counted (activations). Gradients of activations
+are those of the fullest moment. Temporary buffers inside kernels and the allocator's own rounding are not counted.
 """
 
 from dataclasses import dataclass
 
+from qlora.config import AdapterConfig
 from qlora.errors import InputError
-from qlora.memory.shapes import Shape, require_whole
+from qlora.memory.shapes import LayerBytes, Pass, Shape, require_whole
 
 METHODS = ("qlora", "lora", "full")
 OPTIMIZERS = ("paged-adamw-32bit", "adamw-32bit", "paged-adamw-8bit", "adamw-8bit")
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
-_KEPT = ("base_weights", "quantization_constants", "unquantized_weights", "adapters", "optimizer_states", "workspace")
+_KEPT = ("base_weights", "quantization_constants", "unquantized_weights", "adapters", "gradients", "optimizer_states")
 _NESTED_BLOCK_SIZE = 256
 _STATE_BLOCK_SIZE = 256
 
@@ -29,27 +30,37 @@ class EstimateOptions:
         block_size: weights that share one absmax.
         double_quantization: absmax stored in 8 bits.
         r: rank of the adapters, on every linear layer.
+        adapter: ranks and layers of the adapters where they are not alike; it comes before ``r``.
         adapter_dtype: of adapters and their gradients; with "full" the trained weights are 16-bit whatever this says.
         optimizer: one of `OPTIMIZERS`.
         batch_size: sequences in one forward pass.
         sequence_length: tokens a sequence, padding included.
-        checkpointing: keep each layer's input only and compute the rest again in the backward pass.
-        compute_dtype: of activations and decoded weights.
+        target_length: tokens of a target, for models that read one text and write another; as long as the sequence if
+            not given.
+        masked: sequences are padded to one length, or hold several samples.
+        checkpointed_layers: the first so many layers keep their input only, and the rest of them is computed again in
+            the backward pass; None for all layers, 0 keeps everything.
+        offloaded: inputs of checkpointed layers wait in main memory; it takes all layers to be checkpointed.
+        compute_dtype: of activations, decoded weights, and with "qlora" of what is not quantized.
         loss_chunk_tokens: tokens whose logits exist at a time; None for all of them.
 
     Raises:
-        InputError: an unknown choice or a number out of range.
+        InputError: an unknown choice, a number out of range, or offloading without checkpointing.
     """
 
     method: str = "qlora"
     block_size: int = 64
     double_quantization: bool = True
     r: int = 64
+    adapter: AdapterConfig | None = None
     adapter_dtype: str = "bfloat16"
     optimizer: str = "paged-adamw-32bit"
     batch_size: int = 1
     sequence_length: int = 512
-    checkpointing: bool = True
+    target_length: int | None = None
+    masked: bool = False
+    checkpointed_layers: int | None = None
+    offloaded: bool = False
     compute_dtype: str = "bfloat16"
     loss_chunk_tokens: int | None = None
 
@@ -61,16 +72,35 @@ class EstimateOptions:
         require_whole(self.block_size, "The block size", 32, 4096)
         if self.block_size & (self.block_size - 1):
             raise InputError(f"The block size must be a power of two from 32 to 4,096, not {self.block_size}.")
-        require_whole(self.r, "The rank", 1, 4096)
+        require_whole(self.r, "The rank", 1, 1024)
         require_whole(self.batch_size, "The batch size", 1, 65_536)
         require_whole(self.sequence_length, "The sequence length", 1, 1_048_576)
-        if self.loss_chunk_tokens is not None:
-            require_whole(self.loss_chunk_tokens, "The tokens of a loss chunk", 1, 1_048_576)
+        for value, label, smallest in (
+            (self.target_length, "The target length", 1),
+            (self.loss_chunk_tokens, "The tokens of a loss chunk", 1),
+            (self.checkpointed_layers, "The number of checkpointed layers", 0),
+        ):
+            if value is not None:
+                require_whole(value, label, smallest, 1_048_576)
+        if self.offloaded and self.checkpointed_layers is not None:
+            raise InputError("Only inputs of checkpointed layers wait in main memory: let all layers be checkpointed.")
 
     @property
     def tokens(self) -> int:
-        """Tokens in one forward pass."""
+        """Tokens in one forward pass, of the sources alone."""
         return self.batch_size * self.sequence_length
+
+    @property
+    def batch(self) -> Pass:
+        """What goes through the model at once."""
+        return Pass(
+            rows=self.batch_size,
+            tokens=self.sequence_length,
+            value_bytes=DTYPE_BYTES[self.compute_dtype],
+            target_tokens=self.target_length or self.sequence_length,
+            masked=self.masked,
+            trained=self.method == "full",
+        )
 
 
 @dataclass(frozen=True)
@@ -78,19 +108,21 @@ class MemoryEstimate:
     """What `estimate` returns.
 
     Args:
-        components: name -> bytes. "base_weights", "quantization_constants", "unquantized_weights", "adapters",
-            "optimizer_states" and "workspace" (one decoded matrix) stay for the whole run; "gradients", "activations",
-            "input_gradients" and "logits" come and go.
-        moments: moment -> component -> bytes in use at "loss" (all stored activations and the logits), in the
-            "backward" pass (stored activations, one layer's work, all gradients) and at the "update" (no activations).
+        components: name -> bytes, each at its largest. "base_weights", "quantization_constants", "unquantized_weights",
+            "adapters", "gradients" (of adapters or weights) and "optimizer_states" stay for the whole run;
+            "activations", "input_gradients", "logits" and "workspace" (one decoded matrix) come and go.
+        moments: moment -> component -> bytes in use at the "loss" (all stored activations and the logits), in the
+            "backward" pass (stored activations, one layer's work) and at the "update" (no activations).
         pageable_bytes: of these, optimizer states that may leave for the CPU under pressure.
         trainable_parameters: weights that are trained.
+        main_memory_bytes: of layer inputs that wait in main memory; no component counts them.
     """
 
     components: dict[str, int]
     moments: dict[str, dict[str, int]]
     pageable_bytes: int
     trainable_parameters: int
+    main_memory_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -119,45 +151,44 @@ class MemoryEstimate:
 def estimate(shape: Shape, options: EstimateOptions) -> MemoryEstimate:
     """Bytes by component and the peak of one training step.
 
-    Moments: loss = kept + stored activations + logits; backward = kept + gradients + stored activations + one
-    recomputed layer + input gradients; update = kept + gradients. "kept" is weights, constants, adapters, optimizer
-    states and the buffer that one decoded matrix at a time is written to. Gradients are freed after the update, so at
-    the loss there are none.
+    Moments: loss = kept + stored activations + logits; backward = kept + activations of the fullest layer's backward
+    pass (`backward_bytes`) + its gradients + perhaps one decoded matrix; update = kept. "kept" is weights, constants,
+    adapters, their gradients, which have memory of their own all the time, and optimizer states.
 
     Args:
         shape: the model.
         options: how it is finetuned.
 
     Raises:
-        InputError: see `EstimateOptions` and the shapes, which raise it when built.
+        InputError: more layers are checkpointed than there are.
     """
-    compute_bytes = DTYPE_BYTES[options.compute_dtype]
+    if options.checkpointed_layers is not None:
+        require_whole(options.checkpointed_layers, "The number of checkpointed layers", 0, shape.layers)
+    full = options.method == "full"
     codes, constants = base_weight_bytes(shape, options)
-    trainable = shape.parameters if options.method == "full" else shape.adapter_parameters(options.r)
-    trained_bytes = 2 if options.method == "full" else DTYPE_BYTES[options.adapter_dtype]
-    stored, recomputed = activation_bytes(shape, options)
-    components = {
+    trainable, stored = trained_values(shape, options)
+    trained_bytes = stored * (2 if full else DTYPE_BYTES[options.adapter_dtype])
+    whole_bytes = DTYPE_BYTES[options.compute_dtype] if options.method == "qlora" else 2
+    kept = {
         "base_weights": codes,
         "quantization_constants": constants,
-        "unquantized_weights": shape.unquantized_parameters * 2,
-        "adapters": 0 if options.method == "full" else trainable * trained_bytes,
-        "gradients": trainable * trained_bytes,
-        "optimizer_states": optimizer_state_bytes(trainable, options.optimizer),
-        "activations": stored + recomputed,
-        "input_gradients": input_gradient_bytes(shape, options),
-        "logits": logits_bytes(shape, options),
-        "workspace": max(rows * columns for rows, columns in shape.linears.values()) * compute_bytes
-        if options.method == "qlora"
-        else 0,
+        "unquantized_weights": shape.unquantized_parameters * whole_bytes,
+        "adapters": 0 if full else trained_bytes,
+        "gradients": trained_bytes,
+        "optimizer_states": optimizer_state_bytes(stored, options.optimizer),
     }
-    kept = {name: components[name] for name in _KEPT}
+    waiting, in_main_memory = stored_activation_bytes(shape, options)
     moments = {
-        "loss": kept | {"activations": stored, "logits": components["logits"]},
-        "backward": {name: size for name, size in components.items() if name != "logits"},
-        "update": kept | {"gradients": components["gradients"]},
+        "loss": kept | {"activations": waiting, "logits": logits_bytes(shape, options)},
+        "backward": kept | backward_bytes(shape, options),
+        "update": dict(kept),
+    }
+    components = kept | {
+        name: max(parts.get(name, 0) for parts in moments.values())
+        for name in ("activations", "input_gradients", "logits", "workspace")
     }
     pageable = components["optimizer_states"] if options.optimizer.startswith("paged") else 0
-    return MemoryEstimate(components, moments, pageable, trainable)
+    return MemoryEstimate(components, moments, pageable, trainable, in_main_memory)
 
 
 def base_weight_bytes(shape: Shape, options: EstimateOptions) -> tuple[int, int]:
@@ -173,15 +204,31 @@ def base_weight_bytes(shape: Shape, options: EstimateOptions) -> tuple[int, int]
     if options.method != "qlora":
         return shape.linear_parameters * 2, 0
     codes = constants = 0
-    for rows, columns in shape.linears.values():
+    for rows, columns, matrices in shape.matrices:
         count = rows * columns
         blocks = -(-count // options.block_size)
-        codes += -(-count // 2)
+        codes += matrices * -(-count // 2)
         if options.double_quantization:
-            constants += blocks + 4 * -(-blocks // _NESTED_BLOCK_SIZE) + 4
+            constants += matrices * (blocks + 4 * -(-blocks // _NESTED_BLOCK_SIZE) + 4)
         else:
-            constants += 4 * blocks
-    return shape.layers * codes, shape.layers * constants
+            constants += matrices * 4 * blocks
+    return codes, constants
+
+
+def trained_values(shape: Shape, options: EstimateOptions) -> tuple[int, int]:
+    """Values that are trained, and values that they take room for: in the optimizer's flat tensors each tensor of an
+    adapter begins at a multiple of 256 (`PagedAdamW`).
+
+    Returns:
+        (trained, stored)
+    """
+    if options.method == "full":
+        return shape.parameters, shape.parameters
+    tensors = list(shape.trained_tensors(options.adapter or AdapterConfig(r=options.r)))
+    return (
+        sum(size * count for size, count in tensors),
+        sum(-(-size // _STATE_BLOCK_SIZE) * _STATE_BLOCK_SIZE * count for size, count in tensors),
+    )
 
 
 def optimizer_state_bytes(parameters: int, optimizer: str) -> int:
@@ -194,46 +241,107 @@ def optimizer_state_bytes(parameters: int, optimizer: str) -> int:
     return 2 * parameters + 2 * 4 * -(-parameters // _STATE_BLOCK_SIZE)
 
 
-def activation_bytes(shape: Shape, options: EstimateOptions) -> tuple[int, int]:
-    """Bytes that autograd keeps for the backward pass.
+def stored_activation_bytes(shape: Shape, options: EstimateOptions) -> tuple[int, int]:
+    """Bytes that wait for the backward pass when the forward pass is over.
 
-    A layer keeps what its shape's `layer_activation_bytes` says. Adapters keep the layer input only, which is counted
-    already; the first norm keeps nothing while the embedding is frozen, the last norm keeps as much as one, so they
-    cancel. Full finetuning keeps once a token h (4 + 2 c) + 4 for the last norm and the head's input. With
-    checkpointing, h c per token and layer is stored, and one layer at a time is computed again.
+    Each checkpointed layer's input; all that the other layers keep; what is kept once for several of them
+    (`Shape.layer_bytes`) and outside of the layers (`Shape.outer_bytes`).
 
     Returns:
-        (stored, recomputed): bytes that wait from the forward pass, and bytes of one recomputed layer.
+        (on the device, in main memory)
     """
-    c, h = DTYPE_BYTES[options.compute_dtype], shape.hidden_size
-    trained = options.method == "full"
-    layer = shape.layer_activation_bytes(c, options.sequence_length, trained_norms=trained)
-    once = h * (4 + 2 * c) + 4 if trained else 0
-    if options.checkpointing:
-        return options.tokens * (shape.layers * h * c + once), options.tokens * layer
-    return options.tokens * (shape.layers * layer + once), 0
+    outer, runs = shape.outer_bytes(options.batch), _runs(shape, options)
+    on_device = outer.whole + outer.last + sum(run.together for run in runs)
+    if options.offloaded:
+        return on_device + max(run.on_device for run in runs), sum(run.stored for run in runs)
+    return on_device + sum(run.stored for run in runs), 0
 
 
-def input_gradient_bytes(shape: Shape, options: EstimateOptions) -> int:
-    """Gradients of activations that exist at once, inside the feed-forward part: tokens · (n f + 2 h) · c, where n is
-    the shape's `feed_forward_gradients`."""
-    c = DTYPE_BYTES[options.compute_dtype]
-    wide = shape.feed_forward_gradients * shape.intermediate_size
-    return options.tokens * (wide + 2 * shape.hidden_size) * c
+def backward_bytes(shape: Shape, options: EstimateOptions) -> dict[str, int]:
+    """What is there at the fullest moment of the backward pass besides what stays.
+
+    The backward pass of layer i finds what the layers before it stored and what layer i itself kept, or has computed
+    again beside its input. Of a run of layers alike, the last one finds most. Two of its moments count: the one with
+    the most gradients, and the one with the largest weight decoded; and before all layers that of the last norm. Of
+    inputs that wait in main memory two are on the device: the layer's own, and the next one's, which is on its way.
+
+    With k of L layers checkpointed, which are the first k, the moments are the last norm's, that of layer L, which kept
+    everything, and that of layer k, when all that the layers after it kept is gone.
+
+    Returns:
+        "activations", "input_gradients" and "workspace" in bytes.
+    """
+    outer = shape.outer_bytes(options.batch)
+    matrix = 0
+    if options.method == "qlora":
+        matrix = max((rows * columns for rows, columns, _ in shape.matrices), default=0) * options.batch.value_bytes
+    moments = [(stored_activation_bytes(shape, options)[0], outer.last_gradients, 0)]
+    before = outer.whole
+    for run in _runs(shape, options):
+        before += run.together
+        found = before + run.on_device + (run.layer.kept - run.layer.shared if run.recomputed else 0)
+        moments.append((found, run.layer.gradients, 0))
+        moments.append((found, run.layer.gradients_beside_matrix, matrix))
+        before += 0 if options.offloaded else run.stored
+    return dict(zip(("activations", "input_gradients", "workspace"), max(moments, key=sum), strict=True))
 
 
 def logits_bytes(shape: Shape, options: EstimateOptions) -> int:
     """What the loss holds at its fullest.
 
-    Whole: logits in the compute type, their fp32 copy and the fp32 log-probabilities, (c + 8) · vocabulary a token. In
-    chunks (`training.chunked_loss.chunked_cross_entropy`): (c + 4) · vocabulary a token of a chunk, and h c a token of
-    all for the gradient that waits for the backward pass.
+    Causal, in chunks (`training.chunked_loss`): for each token of a chunk c + 4 bytes a word (logits and fp32
+    log-probabilities; 4 more where c < 4, while the logits are converted) and its hidden state; for each token of all
+    its hidden state and the gradient that waits for the backward pass. Whole: three times 4 bytes a word, for the
+    log-probabilities and their gradient before and after the softmax. A model that reads one text and writes another
+    has these in the compute type, for the target's tokens. A classifier has them for its labels.
     """
-    c = DTYPE_BYTES[options.compute_dtype]
+    batch = options.batch
+    c, words, width = batch.value_bytes, shape.vocabulary_size, shape.head_width * batch.value_bytes
+    if shape.task == "classification":
+        return batch.rows * batch.tokens * (shape.labels * c + width)
+    if shape.task == "seq2seq":
+        return batch.rows * batch.target_tokens * 3 * words * c
     if options.loss_chunk_tokens is None:
-        return options.tokens * shape.vocabulary_size * (c + 8)
+        return options.tokens * (12 * words + width)
     chunk = min(options.tokens, options.loss_chunk_tokens)
-    return chunk * shape.vocabulary_size * (c + 4) + options.tokens * shape.hidden_size * c
+    return chunk * (words * (c + (4 if c == 4 else 8)) + width) + options.tokens * 2 * width
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Neighbouring layers that are alike and treated alike.
+
+    Attributes:
+        layer: bytes of one of them.
+        recomputed: whether they are checkpointed.
+        stored: that wait for the backward pass, of all of them.
+        on_device: of these, how many are on the device when the backward pass comes to the last one.
+        together: that are kept once for all of them.
+    """
+
+    layer: LayerBytes
+    recomputed: bool
+    stored: int
+    on_device: int
+    together: int
+
+
+def _runs(shape: Shape, options: EstimateOptions) -> list[_Run]:
+    """The layers in the order of the forward pass."""
+    left = shape.layers if options.checkpointed_layers is None else options.checkpointed_layers
+    runs = []
+    for stack in shape.stacks:
+        layer = shape.layer_bytes(stack, options.batch)
+        recomputed = min(left, stack.count)
+        left -= recomputed
+        if recomputed:
+            stored = recomputed * layer.input
+            on_device = min(stored, 2 * layer.input) if options.offloaded else stored
+            runs.append(_Run(layer, True, stored, on_device, layer.ahead + layer.held))
+        if kept := stack.count - recomputed:
+            stored = kept * layer.kept - (0 if recomputed else layer.first_less)
+            runs.append(_Run(layer, False, stored, stored, 0 if recomputed else layer.ahead))
+    return runs
 
 
 def _require_choice(value: object, label: str, choices: object) -> None:

@@ -140,7 +140,7 @@ def passing_bytes(
         r=config.adapter.r,
         batch_size=size[0],
         sequence_length=size[1],
-        checkpointing=checkpointed > 0,
+        checkpointed_layers=checkpointed,
         compute_dtype=str(dtype).removeprefix("torch."),
         loss_chunk_tokens=min(config.training.loss_chunk_tokens, math.ceil(trained * math.prod(size))),
     )

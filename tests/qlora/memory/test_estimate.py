@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import qlora
+from qlora.config import AdapterConfig
 from qlora.errors import InputError
 from qlora.memory.estimate import EstimateOptions, base_weight_bytes, estimate
 from qlora.memory.shapes import LLAMA, SMOLLM2_135M, LlamaShape
@@ -22,7 +23,7 @@ def test_base_weights_equal_the_bytes_that_quantize_stores(block_size, double_qu
     options = EstimateOptions(block_size=block_size, double_quantization=double_quantization)
     stored = [
         qlora.quantize(torch.randn(shape), "nf4", block_size=block_size, double_quantization=double_quantization)
-        for shape in one_layer.linears.values()
+        for shape in one_layer.stacks[0].linears.values()
     ]
     assert sum(base_weight_bytes(one_layer, options)) == sum(weight.nbytes for weight in stored)
     layers = base_weight_bytes(SMOLLM2_135M, options)
@@ -31,7 +32,7 @@ def test_base_weights_equal_the_bytes_that_quantize_stores(block_size, double_qu
 
 def test_base_weights_of_an_odd_shape():
     odd = LlamaShape("odd", 99, 1, 3, 101, vocabulary_size=7)
-    stored = [qlora.quantize(torch.randn(shape)).nbytes for shape in odd.linears.values()]
+    stored = [qlora.quantize(torch.randn(shape)).nbytes for shape in odd.stacks[0].linears.values()]
     assert sum(base_weight_bytes(odd, EstimateOptions())) == sum(stored)
 
 
@@ -71,49 +72,17 @@ def test_optimizer_states_equal_torch_adamw():
     assert result.components["optimizer_states"] / result.trainable_parameters == held / weights.numel()
 
 
-class _AdapterLinear(torch.autograd.Function):
-    """y = x Wᵀ + x Aᵀ Bᵀ that keeps its input only, as this library's layer does."""
-
-    @staticmethod
-    def forward(context, x, weight, lora_a, lora_b):
-        context.save_for_backward(x, weight, lora_a, lora_b)
-        return x @ weight.T + (x @ lora_a.T) @ lora_b.T
-
-    @staticmethod
-    def backward(context, gradient):
-        raise NotImplementedError("only the forward pass is counted")
-
-
-class _WithAdapter(torch.nn.Module):
-    def __init__(self, linear: torch.nn.Linear, r: int) -> None:
-        super().__init__()
-        self.weight = linear.weight
-        self.lora_a = torch.nn.Parameter(linear.weight.new_zeros(r, linear.in_features))
-        self.lora_b = torch.nn.Parameter(linear.weight.new_zeros(linear.out_features, r))
-
-    def forward(self, x):
-        return _AdapterLinear.apply(x, self.weight, self.lora_a, self.lora_b)
-
-
-def _saved_bytes(shape: LlamaShape, options: EstimateOptions) -> int:
-    """Bytes of distinct storages that autograd keeps in one forward pass of transformers' LLaMA, without the head."""
+def test_full_finetuning_keeps_what_autograd_does():
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads,
-        vocab_size=shape.vocabulary_size,
+    options = EstimateOptions(
+        method="full", compute_dtype="bfloat16", batch_size=2, sequence_length=32, checkpointed_layers=0
     )
-    model = LlamaForCausalLM(config).to(getattr(torch, options.compute_dtype))
-    if options.method == "qlora":
-        model.requires_grad_(False)
-        for part in list(model.model.layers.modules()):
-            for name, child in list(part.named_children()):
-                if isinstance(child, torch.nn.Linear):
-                    setattr(part, name, _WithAdapter(child, r=4))
+    config = LlamaConfig(
+        hidden_size=96, intermediate_size=272, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3,
+        vocab_size=500,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     saved: dict[int, torch.Tensor] = {}
 
@@ -122,22 +91,11 @@ def _saved_bytes(shape: LlamaShape, options: EstimateOptions) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = model.model(torch.randint(shape.vocabulary_size, (options.batch_size, options.sequence_length)))
-    assert output.last_hidden_state.requires_grad
-    return sum(t.untyped_storage().nbytes() for pointer, t in saved.items() if pointer not in parameters)
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize("method", ["qlora", "full"])
-def test_activations_equal_what_autograd_keeps(dtype, method):
-    options = EstimateOptions(method=method, compute_dtype=dtype, batch_size=2, sequence_length=32, checkpointing=False)
-    width = getattr(torch, dtype).itemsize
-    not_counted = 2 * options.sequence_length * TINY.hidden_size // TINY.heads * width  # cosines and sines, once
-    if method == "full":
-        not_counted += 8 * options.tokens  # the token ids, for the embedding's gradient
-        not_counted -= TINY.hidden_size * width * options.tokens  # the head's input: the head is not run here
-    predicted = estimate(TINY, options).components["activations"]
-    assert predicted + not_counted == _saved_bytes(TINY, options)
+        model.model(torch.randint(500, (2, 32)))
+    kept = sum(t.untyped_storage().nbytes() for pointer, t in saved.items() if pointer not in parameters)
+    kept -= 8 * options.tokens  # the token ids, for the embedding's gradient
+    kept += 96 * 2 * options.tokens  # the head's input: the head is not run here
+    assert estimate(TINY, options).moments["loss"]["activations"] == kept
 
 
 def test_full_finetuning_is_twelve_bytes_a_weight():
@@ -159,15 +117,48 @@ def test_methods_are_ordered_and_qlora_65b_fits_48_gb():
 
 
 def test_checkpointing_paging_and_chunked_loss_each_lower_the_peak():
-    options = EstimateOptions(batch_size=8, sequence_length=1024, checkpointing=False, optimizer="adamw-32bit")
+    options = EstimateOptions(batch_size=8, sequence_length=1024, checkpointed_layers=0, optimizer="adamw-32bit")
     plain = estimate(LLAMA["7B"], options)
-    checkpointed = estimate(LLAMA["7B"], replace(options, checkpointing=True))
+    checkpointed = estimate(LLAMA["7B"], replace(options, checkpointed_layers=None))
     chunked = estimate(LLAMA["7B"], replace(options, loss_chunk_tokens=512))
     paged = estimate(LLAMA["7B"], replace(options, optimizer="paged-adamw-32bit"))
     assert checkpointed.peak_bytes < plain.peak_bytes
     assert chunked.peak_bytes < plain.peak_bytes
     assert paged.peak_bytes == plain.peak_bytes
     assert paged.peak_bytes_paged_out == plain.peak_bytes - paged.components["optimizer_states"]
+
+
+def test_each_more_layer_that_is_checkpointed_takes_less():
+    peaks = [
+        estimate(
+            LLAMA["7B"], EstimateOptions(batch_size=4, checkpointed_layers=layers, loss_chunk_tokens=512)
+        ).peak_bytes
+        for layers in range(33)
+    ]
+    assert peaks == sorted(peaks, reverse=True) and len(set(peaks)) == 33
+    everything = EstimateOptions(batch_size=4, loss_chunk_tokens=512)
+    assert peaks[-1] == estimate(LLAMA["7B"], everything).peak_bytes
+
+
+def test_inputs_in_main_memory_are_two_on_the_device():
+    options = EstimateOptions(batch_size=4, loss_chunk_tokens=512)
+    here, away = (estimate(LLAMA["7B"], replace(options, offloaded=offloaded)) for offloaded in (False, True))
+    one = 4 * 512 * 4096 * 2
+    assert away.main_memory_bytes == 32 * one and here.main_memory_bytes == 0
+    assert here.components["activations"] - away.components["activations"] == 30 * one
+    with pytest.raises(InputError, match="let all layers be checkpointed"):
+        replace(options, offloaded=True, checkpointed_layers=16)
+
+
+def test_adapters_by_pattern_and_as_they_are_stored():
+    """Each tensor begins at a multiple of 256 in the optimizer's flat ones."""
+    adapter = AdapterConfig(r=3, target_modules=("q_proj", "layers.1.*down_proj"), rank_pattern={"layers.0.*": 5})
+    result = estimate(TINY, EstimateOptions(adapter=adapter, adapter_dtype="float32", optimizer="paged-adamw-8bit"))
+    sizes = [5 * 96, 5 * 96, 3 * 96, 3 * 96, 3 * 272, 3 * 96]  # q_proj of both layers, down_proj of the second
+    assert result.trainable_parameters == sum(sizes)
+    stored = 256 * (2 + 2 + 2 + 2 + 4 + 2)
+    assert result.components["adapters"] == result.components["gradients"] == 4 * stored
+    assert result.components["optimizer_states"] == 2 * stored + 8 * stored // 256
 
 
 def test_total_is_the_sum_and_bounds_the_peak():
@@ -188,11 +179,18 @@ def test_total_is_the_sum_and_bounds_the_peak():
         ({"optimizer": "sgd"}, "adamw-8bit"),
         ({"method": "qat"}, "qlora, lora, full"),
         ({"compute_dtype": "int8"}, "bfloat16"),
+        ({"checkpointed_layers": -1}, "checkpointed layers must be a whole number from 0"),
+        ({"target_length": 0}, "target length"),
     ],
 )
 def test_bad_options_say_what_was_expected(change, words):
     with pytest.raises(InputError, match=words):
         EstimateOptions(**change)
+
+
+def test_more_checkpointed_layers_than_there_are():
+    with pytest.raises(InputError, match="checkpointed layers must be a whole number from 0 to 2, not 3"):
+        estimate(TINY, EstimateOptions(checkpointed_layers=3))
 
 
 @pytest.mark.parametrize(
