@@ -1,52 +1,59 @@
-"""Questions in the Ask tab: a question, an answer in the paper's own sentences, and the page where they stand."""
+"""Questions in the Ask tab: a question, an answer as it is written, and the page where each of its sources stands."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
 from app.charts import markup
+from app.tabs import ask_paper as paper
+from app.tabs import ask_scripts as scripts
 from app.tabs import ask_view as view
+from app.tabs import ask_visitor as visitors
+from app.tabs import ask_writers as writers
+from app.tabs.ask_turn import TURNS, Turn
 from app.text import ask as text
 from qlora.errors import InputError
+
+if TYPE_CHECKING:
+    from app.assistant.answering import Answer
+    from app.assistant.backends import Backend
 
 TAB_ID = "ask-questions"
 TITLE = text.QUESTIONS
 _KEPT_ANSWERS = 20
-_POLL_SECONDS = 0.3
-
-# A click on a source reaches Python as the event's data; a page that has been drawn is scrolled to its first mark.
-_SEND_CITATION = """
-element.addEventListener('click', (event) => {
-  const source = event.target.closest('[data-citation]');
-  if (source) trigger('select', {citation: source.dataset.citation});
-});
-"""
-_SHOW_MARK = """
-watch('value', () => requestAnimationFrame(() => {
-  const sheet = element.querySelector('.ask-sheet');
-  const mark = element.querySelector('.ask-mark');
-  if (sheet && mark) {
-    sheet.scrollTop = Math.max(0, mark.offsetTop - sheet.clientHeight / 3);
-    const middle = (sheet.scrollWidth - sheet.clientWidth) / 2;
-    sheet.scrollLeft = Math.min(middle, Math.max(0, mark.offsetLeft - 24));
-  }
-  if (element.querySelector('.ask-page') && window.innerWidth <= 900)
-    element.scrollIntoView({behavior: 'smooth', block: 'start'});
-}));
-"""
+_LOOK_SECONDS = 0.1
+_KEEP = gr.skip()
 
 
-def build(blocks: gr.Blocks) -> None:
-    """Question and answers on one side, the chosen page on the other; nothing is read before it is needed."""
-    answers = gr.State([])
-    with gr.Row(elem_id="ask-status-row"):
-        status = gr.HTML(view.status(text.STATUS_CHECKING), elem_id="ask-status", scale=4, min_width=260)
-        download = gr.Button(text.DOWNLOAD, visible=False, size="sm", scale=0, min_width=140, elem_id="ask-download")
-        upload = gr.UploadButton(
-            text.UPLOAD, visible=False, file_types=[".pdf"], size="sm", scale=0, min_width=160, elem_id="ask-upload"
-        )
+class Shown(NamedTuple):
+    """What a handler changes on the page; whatever is left out stays."""
+
+    question: Any = _KEEP
+    answers: Any = _KEEP
+    chosen: Any = _KEEP
+    conversation: Any = _KEEP
+    pending: Any = _KEEP
+    page: Any = _KEEP
+    problem: Any = _KEEP
+    ask: Any = _KEEP
+    stop: Any = _KEEP
+    new: Any = _KEEP
+    earlier: Any = _KEEP
+    status: Any = _KEEP
+    download: Any = _KEEP
+    upload: Any = _KEEP
+
+    def with_status(self) -> "Shown":
+        return self._replace(**dict(zip(("status", "download", "upload"), paper.current_state(), strict=True)))
+
+
+def build(blocks: gr.Blocks, visitor: gr.Textbox) -> gr.Textbox:
+    """Question and answers on one side, the chosen page on the other; nothing is read before it is needed. Returns the
+    question box."""
+    answers, chosen = gr.State([]), gr.State("")
+    row = paper.build()
     with gr.Row(elem_id="ask-columns"):
         with gr.Column(scale=6, min_width=320):
             with gr.Row(elem_id="ask-form"):
@@ -58,166 +65,186 @@ def build(blocks: gr.Blocks) -> None:
                     max_lines=4,
                     elem_id="ask-question",
                 )
-                ask_button = gr.Button(text.ASK, variant="primary", scale=1, min_width=88, elem_id="ask-button")
-            conversation = gr.HTML(elem_id="ask-answers", js_on_load=_SEND_CITATION, apply_default_css=False)
+                ask = gr.Button(text.ASK, variant="primary", scale=1, min_width=88, elem_id="ask-button")
+                stop = gr.Button(text.STOP, variant="stop", visible=False, scale=1, min_width=88, elem_id="ask-stop")
+            problem = gr.HTML(elem_id="ask-problem", elem_classes="ask-slot")
+            _, writer = writers.build()
+            new = gr.Button(text.NEW, size="sm", visible=False, elem_id="ask-new")
+            pending = gr.HTML(elem_id="ask-pending", elem_classes="ask-slot", apply_default_css=False)
+            conversation = gr.HTML(
+                elem_id="ask-answers",
+                elem_classes="ask-slot",
+                js_on_load=scripts.CONVERSATION,
+                apply_default_css=False,
+            )
             gr.HTML(f'<p class="ask-sources-title">{text.EXAMPLES}</p>', elem_id="ask-examples-title")
             with gr.Row(elem_id="ask-examples"):
                 examples = [gr.Button(example, size="sm", min_width=120) for example in text.EXAMPLE_QUESTIONS]
+            earlier = gr.HTML(
+                elem_id="ask-earlier", elem_classes="ask-slot", js_on_load=scripts.EARLIER, apply_default_css=False
+            )
         with gr.Column(scale=5, min_width=320):
             page = gr.HTML(
-                markup.note(text.EMPTY_PAGE), elem_id="ask-page", js_on_load=_SHOW_MARK, apply_default_css=False
+                markup.note(text.EMPTY_PAGE), elem_id="ask-page", js_on_load=scripts.PAGE, apply_default_css=False
             )
 
+    shown = [question, answers, chosen, conversation, pending, page, problem, ask, stop, new, earlier, *row]
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
-    paper_state = [status, download, upload]
-    outputs = [question, answers, conversation, page, *paper_state]
-    for trigger in (question.submit, ask_button.click):
-        trigger(answer, [question, answers], outputs, concurrency_limit=4, **hidden)
+    # "multiple": a second question while one is answered gets a sentence instead of silence.
+    asking = {"concurrency_limit": 4, "trigger_mode": "multiple", **hidden}
+    told = [answers, visitor, *writer]
+    for trigger in (question.submit, ask.click):
+        trigger(answer, [question, *told], shown, **asking)
     for button in examples:
-        button.click(answer, [button, answers], outputs, concurrency_limit=4, **hidden)
-    conversation.select(show_source, answers, [conversation, page], queue=False, **hidden)
-    download.click(get_from_arxiv, None, paper_state, concurrency_limit=4, **hidden)
-    upload.upload(add_copy, upload, paper_state, **hidden)
-    question.focus(prepare, None, paper_state, concurrency_limit=8, **hidden)
-    blocks.load(show_status, None, paper_state, queue=False, **hidden)
+        button.click(answer, [button, *told], shown, **asking)
+    earlier.select(ask_again, None, question, queue=False, **hidden).then(answer, [question, *told], shown, **asking)
+    stop.click(stop_writing, None, stop, queue=False, **hidden)
+    new.click(start_anew, None, shown, queue=False, **hidden)
+    conversation.select(show_source, answers, [page, chosen], queue=False, **hidden)
+    conversation.like(vote, [answers, chosen, visitor], [conversation, problem], queue=False, **hidden)
+    paper.wire(blocks, row, question)
+    visitor.change(visitors.earlier, visitor, earlier, queue=False, **hidden)
+    return question
 
 
-def show_status() -> tuple[str, dict, dict]:
-    """Which sources answers come from, and what is under way; reads no model and no index."""
-    from app.assistant import library
-
-    paper = library.papers()[0]
-    found = library.find_pdf(paper)
-    return _paper_state(paper, found, "", None)
-
-
-def _paper_state(paper, found, detail: str, share: float | None) -> tuple[str, dict, dict]:
-    sentence = text.STATUS_PDF if found.path else text.STATUS_NOTES.format(licence=paper.licence)
-    html = view.status(sentence, detail, share)
-    if found.problem:
-        html += markup.problem(found.problem)
-    missing = gr.update(visible=found.path is None)
-    return html, missing, missing
-
-
-def prepare() -> Iterator[tuple[str, dict, dict]]:
-    """Open the index in the background and say how far it is."""
-    from app.tabs.ask_session import session
-
-    work = session().opening()
-    while not work.done:
-        yield _current_state()
-        time.sleep(_POLL_SECONDS)
-    yield _current_state()
-
-
-def _current_state() -> tuple[str, dict, dict]:
-    from app.tabs.ask_session import session
-
-    current = session()
-    work = current.state
-    assistant = current.assistant
-    detail, share = "", None
-    if work is not None and work.problem:
-        html, *buttons = _paper_state(assistant.paper, assistant.find_pdf(), "", None)
-        return html + markup.problem(work.problem), *buttons
-    if work is not None and not work.done:
-        share = work.share
-        detail = text.STATUS_READING.format(percent=round(100 * share)) if share else text.STATUS_PREPARING
-    elif assistant.is_open:
-        count = len(assistant.open().search.candidates)
-        detail = text.STATUS_READY.format(count=count)
-    return _paper_state(assistant.paper, assistant.find_pdf(), detail, share)
-
-
-def answer(question: str, answers: list) -> Iterator[tuple]:
-    """Answer a question: at once when the index is open, else after showing how far it is."""
+def answer(
+    question: str, answers: list, visitor: str, who: str, adapter: str, model: str, request: gr.Request
+) -> Iterator[Shown]:
+    """Answer a question, shown as it is written; what is wrong with it, or with who should answer, is said in place."""
     from app.assistant.question import parse
+
+    try:
+        asked = parse(question).text
+        writer = writers.backend(who, adapter, model)
+    except InputError as error:
+        yield Shown(problem=markup.problem(str(error)))
+        return
+    with TURNS.begin(request.session_hash, asked) as turn:
+        if turn is None:
+            yield Shown(problem=markup.problem(text.BUSY))
+            return
+        yield from _follow(turn, answers, visitor, writer)
+
+
+def _follow(turn: Turn, answers: list, visitor: str, writer: "Backend | None") -> Iterator[Shown]:
     from app.tabs.ask_session import session
 
-    keep = gr.skip()
-    try:
-        parsed = parse(question)
-    except InputError as error:
-        yield keep, keep, view.conversation(answers, problem=str(error)), keep, keep, keep, keep
-        return
     current = session()
-    waiting = text.LOOKING if current.assistant.find_pdf().path else text.LOOKING_NOTES
-    pending = view.conversation(answers, pending=parsed.text, waiting=waiting)
-    yield "", keep, pending, keep, *_current_state()
-    work = current.opening()
-    while not work.done:
-        time.sleep(_POLL_SECONDS)
-        yield keep, keep, keep, keep, *_current_state()
-    try:
-        if work.problem:
-            raise InputError(work.problem)
-        answers = [*answers, current.assistant.ask(parsed.text)][-_KEPT_ANSWERS:]
-    except InputError as error:
-        yield question, keep, view.conversation(answers, problem=str(error)), keep, *_current_state()
-        return
-    chosen = f"{len(answers) - 1}.1" if answers[-1].citations and not answers[-1].declined else ""
-    shown = _page_of(answers, chosen) if chosen else markup.note(text.EMPTY_PAGE)
-    yield keep, answers, view.conversation(answers, chosen), shown, *_current_state()
+    opening = current.opening()
+    yield Shown(
+        question="",
+        pending=_pending(turn, writer),
+        problem="",
+        ask=gr.update(visible=False),
+        stop=gr.update(visible=True, value=text.STOP, interactive=True),
+    ).with_status()
+    while not (opening.done or turn.stop.is_set()):
+        time.sleep(paper.POLL_SECONDS)
+        yield Shown().with_status()
+    if opening.done and not opening.problem:
+        history = [(earlier.question, earlier.text) for earlier in answers]
+        turn.start(current.assistant, history, writer)
+        drawn = ""
+        while not turn.done:
+            time.sleep(_LOOK_SECONDS)
+            if (now := _pending(turn, writer)) != drawn:
+                drawn = now
+                yield Shown(pending=now)
+    ready = Shown(pending="", ask=gr.update(visible=True), stop=gr.update(visible=False)).with_status()
+    if turn.dropped:
+        yield ready
+    elif turn.answer is None:
+        problem = opening.problem or turn.problem
+        yield ready._replace(question=turn.question, problem=markup.problem(problem) if problem else "")
+    else:
+        yield _with_answer(ready, [*answers, turn.answer][-_KEPT_ANSWERS:], visitor)
 
 
-def show_source(answers: list, event: gr.EventData) -> tuple[str, str]:
-    """Show the source that was clicked, and mark it as the chosen one."""
-    chosen = str(event.citation)
-    try:
-        return view.conversation(answers, chosen), _page_of(answers, chosen)
-    except InputError as error:
-        return view.conversation(answers), markup.problem(str(error))
-
-
-def _page_of(answers: list, chosen: str) -> str:
-    from app.assistant.pictures import page_picture
-    from app.tabs.ask_session import session
-
-    entry, _, number = chosen.partition(".")
-    if not (entry.isdigit() and number.isdigit() and int(entry) < len(answers)):
-        raise InputError("This source belongs to an earlier visit. Ask the question again.")
-    citations = answers[int(entry)].citations
-    if not 1 <= int(number) <= len(citations):
-        raise InputError("There is no such source. Ask the question again.")
-    citation = citations[int(number) - 1]
-    assistant = session().assistant
-    if citation.source == "notes":
-        return view.page(citation, assistant.paper, None, (0, 0))
-    pdf = assistant.pdf or assistant.find_pdf().path
-    if pdf is None:
-        raise InputError("The paper's PDF is no longer there. Get it again to see the page.")
-    return view.page(
-        citation, assistant.paper, page_picture(pdf, citation.pdf_page), assistant.page_size(citation.pdf_page)
+def _with_answer(ready: Shown, answers: "Sequence[Answer]", visitor: str) -> Shown:
+    last = answers[-1]
+    problem = visitors.remember(visitor, last)
+    chosen = f"{len(answers) - 1}.{last.citations[0].number}" if last.citations and not last.declined else ""
+    return ready._replace(
+        answers=answers,
+        chosen=chosen,
+        conversation=view.conversation(answers, chosen, visitors.votes(visitor, answers)),
+        page=_page_of(answers, chosen) if chosen else markup.note(text.EMPTY_PAGE),
+        problem=problem,
+        new=gr.update(visible=True),
+        earlier=visitors.earlier(visitor),
     )
 
 
-def get_from_arxiv() -> Iterator[tuple[str, dict, dict]]:
-    """Download the PDF, because the visitor asked for it, then read it."""
+def _pending(turn: Turn, writer: "Backend | None") -> str:
+    """The turn as far as it is."""
     from app.tabs.ask_session import session
 
-    current = session()
-    work = current.download()
-    while not work.done:
-        sentence = text.STATUS_DOWNLOADING.format(percent=round(100 * work.share))
-        yield view.status(sentence, "", work.share), gr.update(interactive=False), gr.update(interactive=False)
-        time.sleep(_POLL_SECONDS)
-    ready = gr.update(interactive=True)
-    if work.problem:
-        html, *_ = _current_state()
-        yield html + markup.problem(work.problem), ready, ready
-        return
-    yield from prepare()
+    if turn.stop.is_set():
+        waiting = text.STOPPING
+    elif turn.written:
+        waiting = text.WRITING
+    elif writer is not None:
+        waiting = text.WAITING_FOR_LOCAL if writer.name == writers.LOCAL else text.WAITING_FOR_MODEL
+    else:
+        waiting = text.LOOKING if session().assistant.find_pdf().path else text.LOOKING_NOTES
+    return view.pending(turn.question, waiting, turn.written, turn.steps)
 
 
-def add_copy(path: str) -> Iterator[tuple[str, dict, dict]]:
-    """Check and keep the visitor's own copy of the PDF, then read it."""
-    from app.tabs.ask_session import session
+def stop_writing(request: gr.Request) -> dict:
+    """End the answer that is being written; what is there of it stays."""
+    TURNS.stop(request.session_hash)
+    return gr.update(value=text.STOPPING, interactive=False)
 
+
+def start_anew(request: gr.Request) -> Shown:
+    """Forget the conversation, so that the next question stands for itself."""
+    TURNS.stop(request.session_hash, drop=True)
+    return Shown(
+        answers=[],
+        chosen="",
+        conversation="",
+        page=markup.note(text.EMPTY_PAGE),
+        problem="",
+        new=gr.update(visible=False),
+    )
+
+
+def ask_again(event: gr.EventData) -> str:
+    """An earlier question into the question box."""
+    return str(event.question)
+
+
+def show_source(answers: list, event: gr.EventData) -> tuple[str, str]:
+    """The source that was clicked, on its page."""
+    chosen = str(event.citation)
     try:
-        session().add(Path(path))
+        return _page_of(answers, chosen), chosen
     except InputError as error:
-        html, *buttons = _current_state()
-        yield html + markup.problem(str(error)), *buttons
-        return
-    yield from prepare()
+        return markup.problem(str(error)), ""
+
+
+def vote(answers: list, chosen: str, visitor: str, event: gr.EventData) -> tuple[str, str]:
+    """Count the visitor's vote on an answer; the same vote again takes it back."""
+    problem = visitors.vote(visitor, answers, str(event.entry), str(event.value))
+    return view.conversation(answers, chosen, visitors.votes(visitor, answers)), problem
+
+
+def _page_of(answers: "Sequence[Answer]", chosen: str) -> str:
+    from app.assistant.pictures import page_picture
+    from app.tabs.ask_page_view import page
+    from app.tabs.ask_session import session
+
+    entry, _, number = chosen.partition(".")
+    if not (entry.isdecimal() and number.isdecimal() and int(entry) < len(answers)):
+        raise InputError(text.SOURCE_GONE)
+    citation = next((c for c in answers[int(entry)].citations if c.number == int(number)), None)
+    if citation is None:
+        raise InputError(text.NO_SUCH_SOURCE)
+    assistant = session().assistant
+    if citation.source == "notes":
+        return page(citation, assistant.paper, None, (0, 0))
+    pdf = assistant.pdf or assistant.find_pdf().path
+    if pdf is None:
+        raise InputError(text.PDF_GONE)
+    picture = page_picture(pdf, citation.pdf_page)
+    return page(citation, assistant.paper, picture, assistant.page_size(citation.pdf_page))

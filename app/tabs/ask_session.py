@@ -48,7 +48,7 @@ class Session:
         def progress(share: float) -> None:
             work.share = share
 
-        _run(work, lambda: self.assistant.open(progress))
+        run(work, lambda: self.assistant.open(progress))
 
     def download(self) -> Work:
         """The download of the PDF, started unless it is under way."""
@@ -64,7 +64,7 @@ class Session:
                 def get() -> None:
                     download_pdf(self.assistant.paper, progress)
 
-                threading.Thread(target=_run, args=(work, get), daemon=True).start()
+                threading.Thread(target=run, args=(work, get), daemon=True).start()
             return self._download
 
     def add(self, upload: Path) -> None:
@@ -78,7 +78,8 @@ class Session:
         add_pdf(self.assistant.paper, upload)
 
 
-def _run(work: Work, task) -> None:
+def run(work: Work, task) -> None:
+    """Do the work and note how it ended."""
     try:
         task()
     except InputError as error:
