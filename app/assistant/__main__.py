@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ _MAX_BYTES = 200_000
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (0, or 2 after input that cannot be used)."""
+    # Before torch is imported: the same short spinning as in qlora.cli. Indexing beside other work is twice as fast.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
