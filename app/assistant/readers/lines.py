@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from app.assistant.readers.page import Box, Word
 
 _MATH_FONT = re.compile(r"CMMI|CMSY|CMEX|CMR\d|MSBM|Math|Symbol", re.IGNORECASE)
+_LONGEST_WORD = 20
+"""Letters; "internationalization" has as many. What would be longer is two words with a hyphen."""
 _BOLD_FONT = re.compile(r"bold|medi|black|heavy|CMBX", re.IGNORECASE)
 
 
@@ -109,7 +111,7 @@ class Vocabulary:
         ):
             return first + second
         head = stem.rsplit("-", 1)[-1]
-        compound = "-" in stem or (self.words[head] and self.words[rest])
+        compound = "-" in stem or (self.words[head] and self.words[rest]) or len(head) + len(rest) > _LONGEST_WORD
         return first + second if compound else first[:-1] + second
 
     def joined(self, lines: list[StyledLine]) -> tuple[Word, ...]:

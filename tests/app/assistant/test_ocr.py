@@ -87,6 +87,11 @@ def test_columns_are_read_one_after_the_other_and_a_sentence_runs_on(write):
     ]
 
 
+def test_two_long_words_with_a_hyphen_at_the_line_end_stay_two(write):
+    record = region("text", LEFT, 300, 600, ["It is information-", "theoretically best for inter-", "nationalization."])
+    assert texts(ocr_document(write([record]))) == ["It is information-theoretically best for internationalization."]
+
+
 def test_the_title_is_not_a_section_and_headings_are(write):
     document = ocr_document(write(two_columns()))
     assert (document.kind, document.title) == ("ocr", "Bread for Small Ovens")
