@@ -147,6 +147,11 @@ class MemoryEstimate:
         """
         return self.peak_bytes - self.pageable_bytes
 
+    @property
+    def passing_bytes(self) -> int:
+        """The most of what comes and goes: activations, their gradients, logits and a decoded matrix."""
+        return max(sum(parts.values()) for parts in self.moments.values()) - sum(self.moments["update"].values())
+
 
 def estimate(shape: Shape, options: EstimateOptions) -> MemoryEstimate:
     """Bytes by component and the peak of one training step.

@@ -16,6 +16,8 @@ from qlora.data.samples import Sample
 from qlora.data.tasks import LabelledText, encode_labelled, encode_pairs, read_labelled
 from qlora.errors import InputError
 from qlora.events import ADAPTER_FOLDER, CONFIG_NAME, LOG_NAME
+from qlora.memory.budget import MARGIN, Fit, run_options
+from qlora.memory.model_config import shape_of
 from qlora.training.checkpoint import FOLDER as CHECKPOINTS_FOLDER
 
 if TYPE_CHECKING:
@@ -181,6 +183,76 @@ def check_adapter(model: "PreTrainedModel") -> list[str]:
         )
     warning = coverage(model).warning()
     return [warning] if warning else []
+
+
+def check_budget(
+    config: RunConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    longest: int | None = None,
+    checkpointed_layers: int | None = None,
+    offloaded: bool = False,
+) -> list[str]:
+    """The largest batch must fit into optimizer.device_budget_mib, or else into the GPU, with all optimizer pages out.
+
+    It is estimated from the model's configuration, before anything is loaded. What the estimate may be off by
+    (`budget.MARGIN`) counts for the run: it is refused beyond that only. On a CPU without a budget nothing is checked.
+
+    Args:
+        config: of the run.
+        device: to train on.
+        dtype: of the computation.
+        longest: tokens of the longest row that comes; what the settings allow if not given.
+        checkpointed_layers, offloaded: how activations are kept, as in `EstimateOptions`; with "auto" the smallest way.
+
+    Returns:
+        A sentence when it is too close to say, or when memory could not be estimated.
+
+    Raises:
+        InputError: it does not fit. What takes most is named, and what helps.
+    """
+    budget = config.optimizer.device_budget_mib
+    if budget is None and device.type != "cuda":
+        return []
+    try:
+        shape = shape_of(config.model.name, len(config.model.labels) or None)
+    except InputError as error:  # of a model that is not there loading says more
+        return [f"Whether memory suffices was not estimated: {error}"]
+    rows, tokens = config.training.batch_size, longest or config.data.packed_length or config.data.max_length
+    fit = Fit(
+        config,
+        shape,
+        run_options(
+            config,
+            rows=rows,
+            tokens=tokens,
+            compute_dtype=str(dtype).removeprefix("torch."),
+            adapter_dtype=str(choose_adapter_dtype(config, dtype)).removeprefix("torch."),
+            checkpointed_layers=checkpointed_layers,
+            offloaded=offloaded,
+        ),
+        torch.cuda.get_device_properties(device).total_memory if budget is None else max(1, int(budget * 2**20)),
+        can_offload=device.type == "cuda",
+    )
+    if fit.share <= 1 - MARGIN:
+        return []
+    needed = f"A batch of {rows} x {tokens} tokens needs about {_mib(fit.result.peak_bytes_paged_out)}"
+    has = f"the GPU has {_mib(fit.budget_bytes)}"
+    if budget is not None:
+        has = f"optimizer.device_budget_mib allows {_mib(fit.budget_bytes)}"
+    largest = ", ".join(f"{name.replace('_', ' ')} {_mib(size)}" for name, size in fit.largest_components())
+    remedies = "; ".join(fit.remedies())
+    if fit.weight_bytes > fit.budget_bytes:
+        remedies = "take a smaller model or a larger device, because the weights alone are more than that"
+    said = f"{needed} on the device with all optimizer pages out ({largest}), and {has}"
+    if fit.share <= 1 + MARGIN:
+        return [f"{said}: too close to say whether it fits. Should it not, in this order: {remedies}."]
+    raise InputError(f"{said}. What helps, in this order: {remedies}.")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB" if size >= 10 * 2**20 else f"{size / 2**20:.2f} MiB"
 
 
 def encode_samples(

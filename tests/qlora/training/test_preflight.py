@@ -1,6 +1,6 @@
 """Every check that a run begins with: what triggers it, and that its sentence says the way out.
 
-Those of the adapter are in test_preflight_adapter.py.
+Those of the adapter are in test_preflight_adapter.py, those of memory in test_preflight_budget.py.
 """
 
 import copy
@@ -19,7 +19,8 @@ from qlora.training import preflight
 CONFIG = configuration.RunConfig()
 ONE = EncodedSamples([Encoded([1, 2], [-100, 2])])
 HERE = {"check_output", "check_left", "check_split", "choose_device", "check_model", "check_tokenizer"}
-ELSEWHERE = {"check_adapter", "read", "encode_samples"}  # test_preflight_adapter, data/test_formats, data/test_encoding
+# In test_preflight_adapter, test_preflight_budget, data/test_formats and data/test_encoding.
+ELSEWHERE = {"check_adapter", "check_budget", "read", "encode_samples"}
 
 
 def changed(**sections):
