@@ -75,7 +75,7 @@ def build(blocks: gr.Blocks, tab: gr.Tab) -> gr.State:
 
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
     seen = [listing, choice, selected, similar_of]
-    gr.on([tab.select, blocks.load], show, selected, [done, *seen], concurrency_limit=8, **hidden)
+    tab.select(show, selected, [done, *seen], concurrency_limit=8, **hidden)
     upload.upload(add_files, [upload, selected], [added, *seen], concurrency_limit=4, **hidden)
     gr.on([get.click, arxiv.submit], add_arxiv, [arxiv, selected], [added, *seen], concurrency_limit=4, **hidden)
     listing.select(act, selected, [done, *seen], concurrency_limit=4, **hidden)
