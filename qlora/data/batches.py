@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from qlora.errors import InputError
 # Lengths are sorted among this many batches at a time: enough that neighbours are alike, few enough that who meets
 # whom stays a matter of chance.
 _BATCHES_SORTED_TOGETHER = 50
+# Batches of the first epoch that tell what a batch is like.
+_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,18 @@ class Batches(Iterator[Batch]):
     def longest_row(self) -> int:
         """Tokens of the longest row that any epoch can bring."""
         return self._pack_into or max(self._samples.lengths)
+
+    @functools.cached_property
+    def trained_share(self) -> float:
+        """The most of a batch's tokens, padding included, that is trained on, as far as the first batches tell."""
+        first = [self.at(i) for i in range(min(_LOOKED_AT, self.per_epoch))]
+        return max(batch.trained_tokens / batch.input_ids.numel() for batch in first)
+
+    @functools.cached_property
+    def usual_shape(self) -> tuple[int, int]:
+        """(rows, tokens of each) of the median of the first batches."""
+        shapes = [tuple(self.at(i).input_ids.shape) for i in range(min(_LOOKED_AT, self.per_epoch))]
+        return sorted(shapes, key=math.prod)[len(shapes) // 2]
 
     def __next__(self) -> Batch:
         batch = self.at(self.position)

@@ -19,8 +19,6 @@ from qlora.training.pressure import attainable_bytes, stored_bytes
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Batches of the first epoch that are looked at for what is usual.
-_LOOKED_AT = 200
 # What the estimate may be too low by.
 _MARGIN = 1.05
 
@@ -107,15 +105,12 @@ def activation_plan(config: RunConfig, model: "PreTrainedModel", batches: Batche
     states = optimizer_state_bytes(sum(p.numel() for p in parameters), f"adamw-{config.optimizer.state_bits}bit")
     budget = config.optimizer.device_budget_mib
     room = budget * 2**20 if budget is not None else attainable_bytes(model.device) if on_gpu else _main_memory() / 2
-    looked_at = [batches.at(i) for i in range(min(_LOOKED_AT, batches.per_epoch))]
-    usual = sorted((tuple(batch.input_ids.shape) for batch in looked_at), key=math.prod)[len(looked_at) // 2]
     largest = (batches.batch_size, batches.longest_row)
-    # Of tokens that are not trained on no logits are made.
-    trained = max(batch.trained_tokens / batch.input_ids.numel() for batch in looked_at)
 
     def fits(checkpointed: int) -> bool:
         at_largest, at_usual = (
-            passing_bytes(shape, config, model.dtype, size, trained, checkpointed) for size in (largest, usual)
+            passing_bytes(shape, config, model.dtype, size, batches.trained_share, checkpointed)
+            for size in (largest, batches.usual_shape)
         )
         return _MARGIN * max(fixed + at_largest, fixed + states + at_usual) <= room
 

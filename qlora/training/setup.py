@@ -1,5 +1,6 @@
 """Everything a run needs before its first step: data, model, adapter, optimizer."""
 
+import math
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from qlora.data.batches import Batches, batches_of
 from qlora.data.encoding import EncodedSamples
 from qlora.models.load import load_quantized
 from qlora.models.tasks import classifier_head
+from qlora.models.tokenizer import load_tokenizer
 from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.paging.page import Arrival, Move
 from qlora.training import activations, held_out, preflight
@@ -70,14 +72,27 @@ def prepare(config: RunConfig, on_paging: Callable[[Move | Arrival], None]) -> S
     device = preflight.choose_device(config)
     dtype = preflight.choose_dtype(config, device)
     torch.manual_seed(config.training.seed)
-    model, tokenizer = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
-    preflight.check_model(config, model, tokenizer)
+    tokenizer = load_tokenizer(config.model)
     encoded, notices = preflight.encode_samples(config, rows, tokenizer)
     samples, held = held_out.split(config, encoded)
     if evaluation_rows is not None:
         held, more = preflight.encode_samples(evaluation, evaluation_rows, tokenizer)
         notices += [f"Evaluation: {notice}" for notice in more]
     preflight.check_split(config, samples, held)
+    batches = batches_of(config, samples, tokenizer.pad_token_id)
+    # Of tokens that are not trained on no logits are made.
+    trained = math.ceil(batches.trained_share * batches.batch_size * batches.longest_row)
+    chunk = min(config.training.loss_chunk_tokens, trained)
+    notices += preflight.check_budget(
+        replace(config, training=replace(config.training, loss_chunk_tokens=chunk)),
+        device,
+        dtype,
+        longest=batches.longest_row,
+        checkpointed_layers=0 if config.training.activations == "keep" else None,
+        offloaded=device.type == "cuda" and config.training.activations in ("auto", "offload"),
+    )
+    model, _ = load_quantized(config.model, config.quantization, device=device, dtype=dtype)
+    preflight.check_model(config, model, tokenizer)
     parameters = parameter_count(model)
     attach(
         model,
@@ -89,7 +104,6 @@ def prepare(config: RunConfig, on_paging: Callable[[Move | Arrival], None]) -> S
     notices += preflight.check_adapter(model)
     if config.model.task == "causal" and (obstacle := why_not_chunked(model)):
         notices.append(f"The loss holds the logits of a whole batch, because {obstacle}.")
-    batches = batches_of(config, samples, tokenizer.pad_token_id)
     plan, more = activation_plan(config, model, batches)
     notices += [*more, *([plan.sentence()] if plan.checkpointed else [])]
     if config.training.compile:

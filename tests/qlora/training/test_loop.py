@@ -131,7 +131,14 @@ def test_a_budget_makes_pages_move_and_changes_no_loss(settings):
         assert step.pages_in == sum(m.step == step.step and m.direction == "in" for m in moves)
 
 
-def test_a_budget_below_the_need_fails_with_the_figures_and_keeps_the_log(settings):
+def test_a_budget_below_the_need_is_refused_before_anything_is_written(settings):
+    with pytest.raises(InputError, match=r"optimizer\.device_budget_mib allows 1\.00 MiB"):
+        list(run(changed(settings, optimizer={"device_budget_mib": 1.0})))
+    assert not loop.Path(settings.output).exists()
+
+
+def test_a_need_that_was_not_foreseen_fails_with_the_figures_and_keeps_the_log(settings, monkeypatch):
+    monkeypatch.setattr(loop.preflight, "check_budget", lambda *_, **__: [])
     with pytest.raises(InputError, match=r"device budget of 1\.0 MiB is too small"):
         list(run(changed(settings, optimizer={"device_budget_mib": 1.0})))
     happened = list(events.EventReader(loop.Path(settings.output) / events.LOG_NAME).read())
