@@ -1,9 +1,15 @@
 """`qlora train --dry-run`: everything but the training."""
 
 import json
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from qlora.config import RunConfig
+from qlora.errors import InputError
+
+if TYPE_CHECKING:
+    from qlora.data.batches import Batch
+    from qlora.training.setup import Setup
 
 # Batches of the first epoch that are looked at for the largest.
 _LOOKED_AT = 500
@@ -32,8 +38,8 @@ def measure(config: RunConfig) -> dict[str, Any]:
     Returns:
         "parameters": for each part of the model its count, its bytes and whether it is quantized or trained.
         "memory_bytes": by component at the fullest moment of the largest batch, measured in one forward and backward
-        pass; the optimizer's state is counted whole, wherever its pages would be. "steps", "samples", "largest_batch",
-        "notices".
+        pass; the optimizer's state is counted whole, wherever its pages would be. "estimated_bytes": the same by
+        `memory.estimate`; null for a family that it does not know. "steps", "samples", "largest_batch", "notices".
     """
     from pathlib import Path
 
@@ -51,7 +57,7 @@ def measure(config: RunConfig) -> dict[str, Any]:
     )
     setup.pressure.begin_step()
     with setup.pressure.passes():
-        summed_loss(setup.model, batch.to(setup.device)).backward()
+        summed_loss(setup.model, batch.to(setup.device), config.training.loss_chunk_tokens).backward()
     covered = coverage(setup.model)
     parts = {
         "quantized layers": (sum(e.parameters for e in covered.quantized), sum(e.nbytes for e in covered.quantized))
@@ -64,6 +70,7 @@ def measure(config: RunConfig) -> dict[str, Any]:
         "parameters": {name: {"count": count, "bytes": stored} for name, (count, stored) in parts.items()},
         "trained": sum(p.numel() for p in adapter_parameters(setup.model)),
         "memory_bytes": {**setup.pressure.peak, "optimizer": state},
+        "estimated_bytes": _estimated(setup, batch),
         "device_budget_bytes": setup.optimizer.pager.budget_bytes,
         "steps": setup.steps,
         "samples": len(setup.samples),
@@ -75,6 +82,48 @@ def measure(config: RunConfig) -> dict[str, Any]:
     return found
 
 
+def _estimated(setup: "Setup", batch: "Batch") -> dict[str, int] | None:
+    """What `memory.estimate` says of the batch, under the names of what is measured."""
+    from qlora.memory.budget import run_options
+    from qlora.memory.estimate import estimate
+    from qlora.memory.model_config import shape_of_config
+    from qlora.training.activation_plan import activation_plan
+
+    config = setup.config
+    try:
+        shape = shape_of_config(setup.model.config.to_dict(), config.model.name, len(config.model.labels) or None)
+    except InputError:
+        return None
+    plan, _ = activation_plan(config, setup.model, setup.batches)
+    rows, tokens = batch.input_ids.shape
+    options = run_options(
+        config,
+        rows=rows,
+        tokens=tokens,
+        compute_dtype=str(setup.model.dtype).removeprefix("torch."),
+        adapter_dtype=str(setup.optimizer.flat.dtype).removeprefix("torch."),
+        checkpointed_layers=None if plan.offloaded else plan.checkpointed,
+        offloaded=plan.offloaded,
+    )
+    found = estimate(
+        shape,
+        replace(
+            options,
+            target_length=batch.labels.shape[1] if config.model.task == "seq2seq" else None,
+            masked=batch.packed or not batch.attention_mask.all(),
+            loss_chunk_tokens=min(config.training.loss_chunk_tokens, batch.trained_tokens),
+        ),
+    )
+    parts = found.components
+    return {
+        "base_model": parts["base_weights"] + parts["quantization_constants"] + parts["unquantized_weights"],
+        "adapters": parts["adapters"],
+        "gradients": parts["gradients"],
+        "activations": found.passing_bytes,
+        "optimizer": parts["optimizer_states"],
+    }
+
+
 def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -84,10 +133,16 @@ def _print(found: dict[str, Any]) -> None:
     for name, part in found["parameters"].items():
         parts.add_row(name, f"{part['count']:,}", f"{part['bytes'] / 2**20:,.1f}")
     rows, tokens = found["largest_batch"]["rows"], found["largest_batch"]["tokens"]
+    measured, estimated = found["memory_bytes"], found["estimated_bytes"] or {}
     memory = Table("component", "MiB", title=f"Memory, measured on {rows} x {tokens} tokens", title_justify="left")
-    for name, stored in found["memory_bytes"].items():
-        memory.add_row(name.replace("_", " "), f"{stored / 2**20:,.1f}")
-    memory.add_row("together", f"{sum(found['memory_bytes'].values()) / 2**20:,.1f}", style="bold")
+    if estimated:
+        memory.add_column("estimated")
+    for name in measured:
+        memory.add_row(
+            name.replace("_", " "), *(f"{part[name] / 2**20:,.1f}" for part in (measured, estimated) if part)
+        )
+    totals = (f"{sum(part.values()) / 2**20:,.1f}" for part in (measured, estimated) if part)
+    memory.add_row("together", *totals, style="bold")
     for table in (parts, memory):
         for column in table.columns[1:]:
             column.justify = "right"

@@ -36,12 +36,18 @@ def test_a_dry_run_says_what_the_run_then_takes_and_writes_nothing(file, tmp_pat
     taken = max(step.memory_bytes["activations"] for step in steps)
     assert found["memory_bytes"]["activations"] == pytest.approx(taken, rel=0.02)
     assert (found["steps"], found["samples"]) == (2, started.samples)
+    estimated = found["estimated_bytes"]
+    assert list(estimated) == list(found["memory_bytes"])
+    for part in ("adapters", "gradients", "optimizer"):
+        assert estimated[part] == found["memory_bytes"][part]
+    assert estimated["base_model"] == pytest.approx(found["memory_bytes"]["base_model"], rel=0.005)
+    assert estimated["activations"] == pytest.approx(found["memory_bytes"]["activations"], rel=0.02)
 
 
 def test_a_dry_run_for_a_person(file, capsys):
     assert cli.main(["train", str(file), "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    for words in ("quantized layers", "together", "would be trained in 2 steps", "Nothing was found"):
+    for words in ("quantized layers", "together", "estimated", "would be trained in 2 steps", "Nothing was found"):
         assert words in shown
 
 
@@ -58,3 +64,12 @@ def test_a_dry_run_for_a_person(file, capsys):
 def test_bad_settings_are_named(file, arguments, message, capsys):
     assert cli.main(["train", str(file), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_dry_run_of_a_family_whose_memory_is_not_known(file, capsys, monkeypatch):
+    monkeypatch.setattr("qlora.memory.model_config.FAMILIES", {})
+    assert cli.main(["train", str(file), "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["estimated_bytes"] is None
+    assert cli.main(["train", str(file), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "together" in shown and "estimated" not in shown
