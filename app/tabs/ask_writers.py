@@ -47,7 +47,10 @@ def build() -> tuple[gr.Accordion, list]:
         problem = gr.HTML(elem_id="ask-writer-problem", elem_classes="ask-slot")
     hidden = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     fields = [who, adapter, model]
-    who.change(choose, who, [accordion, about, adapter, model, problem], **hidden)
+    # What a writer needs is looked at after the fields are there: the first look imports for seconds.
+    who.change(choose, who, [accordion, about, adapter, model, problem], **hidden).then(
+        check, fields, [accordion, problem], **hidden
+    )
     accordion.expand(offered_adapters, adapter, adapter, **hidden)
     for changed in (adapter.input, model.blur, model.submit):
         changed(check, fields, [accordion, problem], **hidden)
@@ -55,10 +58,9 @@ def build() -> tuple[gr.Accordion, list]:
 
 
 def choose(who: str) -> tuple:
-    """The fields that this writer has, emptied, and what is missing for it."""
-    label, problem = check(who, _AS_IT_IS, "")
+    """The fields that this writer has, emptied."""
     return (
-        label,
+        gr.update(label=_label(who, _AS_IT_IS, "")),
         markup.note(_about(who)),
         gr.update(visible=who == LOCAL, choices=_adapters(), value=_AS_IT_IS),
         gr.update(
@@ -67,7 +69,7 @@ def choose(who: str) -> tuple:
             label=text.MODEL_LABELS.get(who, ""),
             placeholder=_usual_model(who),
         ),
-        problem,
+        "",
     )
 
 

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.app.assistant.chat_server import Handler, ollama_line, openai_says, serving
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+MODEL_SAYS = (
+    "Paged optimizers use NVIDIA unified memory ",
+    "to transfer pages between the CPU and the GPU [1]. ",
+    "They divide the model's weights into 17 memory pages of 3 kB each [1]. ",
+    "<img src=x onerror='window.hostile=1'> **This is bold**, [a link](http://192.0.2.1/).",
+)
 
 # Python runs this at the start of the server and of every process that it starts: a connection to another host is
 # written down and refused.
@@ -68,8 +76,29 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def model_says(handler: Handler, body: dict) -> None:
+    """What the language model behind the page's servers says: true, invented, and hostile sentences, one a second when
+    it is asked about double quantization. Over Ollama's protocol it searches first."""
+    if handler.path.endswith("/api/chat"):
+        searched = any(message["role"] == "tool" for message in body["messages"])
+        handler.start(kind="application/x-ndjson")
+        for sentence in MODEL_SAYS if searched else ():
+            handler.put(ollama_line(sentence))
+        handler.put(ollama_line(done=True) if searched else ollama_line(query="unified memory", done=True))
+        return
+    slowly = "double quantization" in body["messages"][-1]["content"].rpartition("Question:")[2]
+    openai_says(*MODEL_SAYS, pause=1.0 if slowly else 0.05)(handler, body)
+
+
 @pytest.fixture(scope="session")
-def server(demo_model, index_cache, tmp_path_factory) -> Iterator[Server]:
+def model_server() -> Iterator[str]:
+    """Address of a server on this machine that speaks OpenAI's and Ollama's protocols."""
+    with serving(model_says) as running:
+        yield f"http://127.0.0.1:{running.server_port}"
+
+
+@pytest.fixture(scope="session")
+def server(demo_model, model_server, index_cache, tmp_path_factory) -> Iterator[Server]:
     """The app, started with its command, with an empty folder for runs, the demo model and the tests' index."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "guard").mkdir()
@@ -84,6 +113,9 @@ def server(demo_model, index_cache, tmp_path_factory) -> Iterator[Server]:
         "REFUSED_CONNECTIONS": str(folder / "refused.log"),
         "QLORA_CACHE": str(folder / "cache"),
         "QLORA_RUNS": str(folder / "runs"),
+        "OPENAI_BASE_URL": f"{model_server}/v1",
+        "OPENAI_MODEL": "test-model",
+        "OLLAMA_HOST": model_server,
     }
     port = free_port()
     with (folder / "server.log").open("w") as log:
