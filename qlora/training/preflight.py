@@ -220,6 +220,8 @@ def check_budget(
     except InputError as error:  # of a model that is not there loading says more
         return [f"Whether memory suffices was not estimated: {error}"]
     rows, tokens = config.training.batch_size, longest or config.data.packed_length or config.data.max_length
+    if config.model.task == "seq2seq":  # a row is a source and its target, which are limited each
+        tokens = min(tokens, config.data.max_length)
     fit = Fit(
         config,
         shape,

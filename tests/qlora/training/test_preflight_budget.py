@@ -162,3 +162,10 @@ def test_a_family_that_is_not_known(settings, tmp_path):
 def test_without_a_budget_no_hub_is_asked(settings, monkeypatch):
     monkeypatch.setattr("qlora.hub.reachable", lambda: pytest.fail("the hub was asked"))
     assert check(dataclasses.replace(settings(), model=configuration.ModelConfig("someone/never-fetched"))) == []
+
+
+def test_a_source_and_its_target_are_limited_each(settings, small_model):
+    _, folder = small_model("t5")
+    pairs = settings(0.5, model={"name": str(folder), "task": "seq2seq"})
+    with pytest.raises(InputError, match=r"A batch of 4 x 200 tokens needs"):
+        check(pairs, longest=390)
