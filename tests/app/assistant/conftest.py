@@ -206,3 +206,19 @@ def notes_assistant(index_cache, embedder) -> Assistant:
 def paper_assistant(index_cache, embedder, real_pdf) -> Assistant:
     """The assistant with the paper's PDF."""
     return _opened(index_cache, embedder, with_pdf=True)
+
+
+@pytest.fixture(scope="session")
+def small_papers(tmp_path_factory, embedder) -> dict[str, Assistant]:
+    """Twelve small papers of four fields, added to a library of their own: name of the file -> assistant."""
+    from filelock import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small-papers"
+    with FileLock(f"{folder}.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QLORA_CACHE", str(folder))
+        files = sorted((Path(__file__).parent / "small_papers").glob("*.md"))
+        opened = {file.stem: Assistant(library.add(file).paper, embedder=embedder) for file in files}
+        for assistant in opened.values():
+            assistant.open()
+    return opened
