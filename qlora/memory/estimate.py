@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from qlora.config import AdapterConfig
 from qlora.errors import InputError
-from qlora.memory.shapes import LayerBytes, Pass, Shape, require_whole
+from qlora.memory.passes import backward_bytes, logits_bytes, runs, stored_bytes
+from qlora.memory.shapes import Pass, Shape, require_whole
 
 METHODS = ("qlora", "lora", "full")
 OPTIMIZERS = ("paged-adamw-32bit", "adamw-32bit", "paged-adamw-8bit", "adamw-8bit")
@@ -156,9 +157,9 @@ class MemoryEstimate:
 def estimate(shape: Shape, options: EstimateOptions) -> MemoryEstimate:
     """Bytes by component and the peak of one training step.
 
-    Moments: loss = kept + stored activations + logits; backward = kept + activations of the fullest layer's backward
-    pass (`backward_bytes`) + its gradients + perhaps one decoded matrix; update = kept. "kept" is weights, constants,
-    adapters, their gradients, which have memory of their own all the time, and optimizer states.
+    Moments: loss = kept + stored activations + logits; backward = kept + activations, gradients and perhaps a decoded
+    matrix at the fullest moment of the backward pass (`passes.backward_bytes`); update = kept. "kept" is weights,
+    constants, adapters, their gradients, which have memory of their own all the time, and optimizer states.
 
     Args:
         shape: the model.
@@ -182,10 +183,12 @@ def estimate(shape: Shape, options: EstimateOptions) -> MemoryEstimate:
         "gradients": trained_bytes,
         "optimizer_states": optimizer_state_bytes(stored, options.optimizer),
     }
-    waiting, in_main_memory = stored_activation_bytes(shape, options)
+    batch, checkpointed = options.batch, options.checkpointed_layers
+    layers = runs(shape, batch, shape.layers if checkpointed is None else checkpointed, options.offloaded)
+    waiting, in_main_memory = stored_bytes(shape, batch, layers)
     moments = {
-        "loss": kept | {"activations": waiting, "logits": logits_bytes(shape, options)},
-        "backward": kept | backward_bytes(shape, options),
+        "loss": kept | {"activations": waiting, "logits": logits_bytes(shape, batch, options.loss_chunk_tokens)},
+        "backward": kept | backward_bytes(shape, batch, layers, decoding=options.method == "qlora"),
         "update": dict(kept),
     }
     components = kept | {
@@ -244,109 +247,6 @@ def optimizer_state_bytes(parameters: int, optimizer: str) -> int:
     if optimizer.endswith("32bit"):
         return 8 * parameters
     return 2 * parameters + 2 * 4 * -(-parameters // _STATE_BLOCK_SIZE)
-
-
-def stored_activation_bytes(shape: Shape, options: EstimateOptions) -> tuple[int, int]:
-    """Bytes that wait for the backward pass when the forward pass is over.
-
-    Each checkpointed layer's input; all that the other layers keep; what is kept once for several of them
-    (`Shape.layer_bytes`) and outside of the layers (`Shape.outer_bytes`).
-
-    Returns:
-        (on the device, in main memory)
-    """
-    outer, runs = shape.outer_bytes(options.batch), _runs(shape, options)
-    on_device = outer.whole + outer.last + sum(run.together for run in runs)
-    if options.offloaded:
-        return on_device + max(run.on_device for run in runs), sum(run.stored for run in runs)
-    return on_device + sum(run.stored for run in runs), 0
-
-
-def backward_bytes(shape: Shape, options: EstimateOptions) -> dict[str, int]:
-    """What is there at the fullest moment of the backward pass besides what stays.
-
-    The backward pass of layer i finds what the layers before it stored and what layer i itself kept, or has computed
-    again beside its input. Of a run of layers alike, the last one finds most. Two of its moments count: the one with
-    the most gradients, and the one with the largest weight decoded; and before all layers that of the last norm. Of
-    inputs that wait in main memory two are on the device: the layer's own, and the next one's, which is on its way.
-
-    With k of L layers checkpointed, which are the first k, the moments are the last norm's, that of layer L, which kept
-    everything, and that of layer k, when all that the layers after it kept is gone.
-
-    Returns:
-        "activations", "input_gradients" and "workspace" in bytes.
-    """
-    outer = shape.outer_bytes(options.batch)
-    matrix = 0
-    if options.method == "qlora":
-        matrix = max((rows * columns for rows, columns, _ in shape.matrices), default=0) * options.batch.value_bytes
-    moments = [(stored_activation_bytes(shape, options)[0], outer.last_gradients, 0)]
-    before = outer.whole
-    for run in _runs(shape, options):
-        before += run.together
-        found = before + run.on_device + (run.layer.kept - run.layer.shared if run.recomputed else 0)
-        moments.append((found, run.layer.gradients, 0))
-        moments.append((found, run.layer.gradients_beside_matrix, matrix))
-        before += 0 if options.offloaded else run.stored
-    return dict(zip(("activations", "input_gradients", "workspace"), max(moments, key=sum), strict=True))
-
-
-def logits_bytes(shape: Shape, options: EstimateOptions) -> int:
-    """What the loss holds at its fullest.
-
-    Causal, in chunks (`training.chunked_loss`): for each token of a chunk c + 4 bytes a word (logits and fp32
-    log-probabilities; 4 more where c < 4, while the logits are converted) and its hidden state; for each token of all
-    its hidden state and the gradient that waits for the backward pass. Whole: three times 4 bytes a word, for the
-    log-probabilities and their gradient before and after the softmax. A model that reads one text and writes another
-    has these in the compute type, for the target's tokens. A classifier has them for its labels.
-    """
-    batch = options.batch
-    c, words, width = batch.value_bytes, shape.vocabulary_size, shape.head_width * batch.value_bytes
-    if shape.task == "classification":
-        return batch.rows * batch.tokens * (shape.labels * c + width)
-    if shape.task == "seq2seq":
-        return batch.rows * batch.target_tokens * 3 * words * c
-    if options.loss_chunk_tokens is None:
-        return options.tokens * (12 * words + width)
-    chunk = min(options.tokens, options.loss_chunk_tokens)
-    return chunk * (words * (c + (4 if c == 4 else 8)) + width) + options.tokens * 2 * width
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Neighbouring layers that are alike and treated alike.
-
-    Attributes:
-        layer: bytes of one of them.
-        recomputed: whether they are checkpointed.
-        stored: that wait for the backward pass, of all of them.
-        on_device: of these, how many are on the device when the backward pass comes to the last one.
-        together: that are kept once for all of them.
-    """
-
-    layer: LayerBytes
-    recomputed: bool
-    stored: int
-    on_device: int
-    together: int
-
-
-def _runs(shape: Shape, options: EstimateOptions) -> list[_Run]:
-    """The layers in the order of the forward pass."""
-    left = shape.layers if options.checkpointed_layers is None else options.checkpointed_layers
-    runs = []
-    for stack in shape.stacks:
-        layer = shape.layer_bytes(stack, options.batch)
-        recomputed = min(left, stack.count)
-        left -= recomputed
-        if recomputed:
-            stored = recomputed * layer.input
-            on_device = min(stored, 2 * layer.input) if options.offloaded else stored
-            runs.append(_Run(layer, True, stored, on_device, layer.ahead + layer.held))
-        if kept := stack.count - recomputed:
-            stored = kept * layer.kept - (0 if recomputed else layer.first_less)
-            runs.append(_Run(layer, False, stored, stored, 0 if recomputed else layer.ahead))
-    return runs
 
 
 def _require_choice(value: object, label: str, choices: object) -> None:
