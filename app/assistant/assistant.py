@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _GIVEN = 5
 """Passages that a language model is given."""
 _MOSTLY_UNSUPPORTED = 0.5
-_FOUND_NOTHING = ("do not say", "does not say", "don't say", "cannot answer", "can't answer")
 
 History = Sequence[tuple[str, str]]
 
@@ -203,10 +202,10 @@ class Assistant:
         text = without_repetition(text)
         if not text:
             return replace(extractive, notice="Stopped before the model answered; these are the passages' own words.")
-        if any(phrase in text.lower() for phrase in _FOUND_NOTHING):
+        report = self.checker.check(text, passages.hits)
+        if not any(sentence.verdict for sentence in report.sentences):
             notice = f"{backend.model} found no answer in the passages; these are the passages' own words."
             return replace(extractive, notice=notice)
-        report = self.checker.check(text, passages.hits)
         passages.add(self._found_elsewhere(report, passages.hits))
         items = [grounding.evidence(question, hit) for hit in passages.hits]
         answer = compose_written(question, text, items, report, extractive.verdict)

@@ -1,18 +1,21 @@
 """This project's own 4-bit model, with the adapter of a run if one is named; loaded once, with the first question."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event as Flag
 
 from app.assistant.backends.base import Event, Request, Token
-from app.assistant.backends.prompt import RULES, question_with_passages
+from app.assistant.backends.prompt import RULES, question_below_passages, question_with_passages
 from qlora.errors import InputError
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
-MAX_NEW_TOKENS = 160
-_MOST_PASSAGES = 3
-"""A small model on a CPU reads about a hundred tokens a second, and more passages only confuse it."""
+MAX_NEW_TOKENS, _SMALL_NEW_TOKENS = 300, 100
+_SMALL_WIDTH = 2048
+"""Models narrower than this (about a billion parameters) follow no rules; they are given two passages and the question.
+They then mostly repeat the passages, which is the best that they can do."""
+_SMALL_PASSAGES = 2
 _loading = threading.Lock()
 _loaded: dict[tuple[str, str], tuple] = {}
 
@@ -21,7 +24,7 @@ class LocalModel:
     """Greedy generation with :mod:`qlora`.
 
     Args:
-        model: a hub name, a folder, or the demo model if empty.
+        model: a hub name or a folder; if empty, the one that the adapter says it is for, else the demo model.
         adapter: a folder with an adapter, or the folder of a training run (whose base model is then used).
 
     Raises:
@@ -40,10 +43,14 @@ class LocalModel:
             raise InputError(f"There is no adapter in {folder}: name a run's folder, or one with adapter_config.json.")
         if is_run and not (folder / ADAPTER_FOLDER).is_dir():
             raise InputError(f"The run in {folder} has saved no adapter. Let it end first.")
-        self._source = str(folder) if is_run else model or DEFAULT_MODEL
+        if is_run:
+            from qlora.evaluation.sources import described
+
+            model = described(folder)[0].model.name  # the run says itself what it was trained on
+        named = model or (_base_model(folder) if folder and not is_run else "") or DEFAULT_MODEL
+        self._source = str(folder) if is_run else named
         self._adapter = "" if is_run or folder is None else str(folder)
-        named = Path(model).name or DEFAULT_MODEL
-        self.model = f"{named} with {folder.name}" if folder else named
+        self.model = f"{Path(named).name} with {folder.name}" if folder else Path(named).name
 
     def stream(self, request: Request, stop: Flag) -> Iterator[Event]:
         from qlora.evaluation.generation import stream
@@ -52,8 +59,12 @@ class LocalModel:
             if stop.is_set():
                 return
             model, tokenizer = self._load()
-            prompt = question_with_passages(request, _MOST_PASSAGES)
-            for piece in stream(model, tokenizer, prompt, MAX_NEW_TOKENS, system_prompt=RULES):
+            small = model.config.get_text_config().hidden_size < _SMALL_WIDTH
+            if small:
+                prompt, rules, most = question_below_passages(request, _SMALL_PASSAGES), None, _SMALL_NEW_TOKENS
+            else:
+                prompt, rules, most = question_with_passages(request), RULES, MAX_NEW_TOKENS
+            for piece in stream(model, tokenizer, prompt, most, system_prompt=rules):
                 if stop.is_set():
                     return
                 if piece:
@@ -68,3 +79,12 @@ class LocalModel:
             _loaded.clear()
             _loaded[key] = sources.load(config, Path(self._adapter) if self._adapter else of_run)
         return _loaded[key]
+
+
+def _base_model(folder: Path) -> str:
+    """The model that an adapter says it is for."""
+    try:
+        record = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(record.get("base_model_name_or_path") or "")
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"The adapter_config.json in {folder} cannot be read: {error}.") from error

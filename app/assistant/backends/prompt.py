@@ -42,22 +42,28 @@ def quoted(passages: Sequence[Hit], numbers: Sequence[int]) -> str:
     )
 
 
-def question_with_passages(request: Request, most: int | None = None) -> str:
-    """The last message: all passages, or the first ``most``, then the question."""
-    hits = request.passages.hits[:most]
+def question_with_passages(request: Request) -> str:
+    """The last message: the passages, then the question."""
+    hits = request.passages.hits
     return f"{quoted(hits, range(1, len(hits) + 1))}\n\nQuestion: {harmless(request.question)}"
 
 
-def messages(request: Request, rules: str = RULES, most: int | None = None) -> list[dict[str, str]]:
+def question_below_passages(request: Request, most: int) -> str:
+    """The same without any rules, for a model too small to follow some."""
+    texts = [f"[{n}] {harmless(hit.chunk.text)}" for n, hit in enumerate(request.passages.hits[:most], start=1)]
+    return "\n".join(texts) + f"\n\nUsing only the text above, answer: {harmless(request.question)}"
+
+
+def messages(request: Request) -> list[dict[str, str]]:
     """A chat: the rules, the last few turns, and the question with its passages."""
     turns = []
     for question, answer in request.history[-_HISTORY:]:
         turns.append({"role": "user", "content": harmless(question)})
         turns.append({"role": "assistant", "content": harmless(answer)[:_ANSWER_CHARACTERS]})
     return [
-        {"role": "system", "content": rules},
+        {"role": "system", "content": RULES},
         *turns,
-        {"role": "user", "content": question_with_passages(request, most)},
+        {"role": "user", "content": question_with_passages(request)},
     ]
 
 

@@ -1,21 +1,26 @@
 """A back-end under watch: time-outs, stop at any time, and a look at whether what comes is an answer at all."""
 
+import atexit
 import re
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from weakref import WeakKeyDictionary
 
 from app.assistant.backends.base import Backend, BackendError, Event, Request, Token, ToolStep
 from app.assistant.checking.claims import pieces
 from qlora.errors import InputError
 
 MAX_CHARACTERS = 6000
+LOCAL = "local"
+"""The back-end that computes in this process, which then waits for it when it ends."""
 _POLL_SECONDS = 0.05
 _LOOP_WORDS = 90
 _LOOP_SHARE = 0.35
 _UNREADABLE_SHARE = 0.02
+_computing: "WeakKeyDictionary[threading.Thread, threading.Event]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,10 @@ def watched(backend: Backend, request: Request, stop: threading.Event, limits: L
         except BaseException as error:  # raised again where the events are read
             events.put(error)
 
-    threading.Thread(target=run, name=f"answer from {backend.name}", daemon=True).start()
+    thread = threading.Thread(target=run, name=f"answer from {backend.name}", daemon=True)
+    thread.start()
+    if backend.name == LOCAL:
+        _computing[thread] = left
     visible = _Visible()
     start = heard = time.monotonic()
     first = limits.first_token_seconds or backend.first_token_seconds
@@ -87,6 +95,14 @@ def watched(backend: Backend, request: Request, stop: threading.Event, limits: L
         left.set()
     if not stop.is_set() and (fault := fault_of(text)):
         raise BackendError(f"{_who(backend)} {fault}.")
+
+
+@atexit.register
+def _wait_for_those_that_compute() -> None:
+    """A thread inside torch must not be cut off when the interpreter ends; it ends at its next word."""
+    for thread, left in list(_computing.items()):
+        left.set()
+        thread.join()
 
 
 def _who(backend: Backend) -> str:

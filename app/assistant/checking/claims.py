@@ -28,9 +28,10 @@ _LABEL = re.compile(
 _LETTERED = re.compile(r"\b([A-Z]{2,})-([A-Z])\b")  # GPT-J is one name
 _TIMES = re.compile(r"(?<=\d)\s?x\b")
 _SAYS_NOTHING = re.compile(
-    r"\b(?:passages?|papers?|texts?|sources?|context|excerpts?) (?:do(?:es)?|did) not "
-    r"(?:say|mention|state|specify|contain|give|provide)"
-    r"|\bI (?:do not|don't|cannot|can't) (?:know|find|say|answer)\b|^(?:I hope|let me know|sure|of course)\b",
+    r"\b(?:passages?|papers?|texts?|sources?|context|excerpts?|quotations?) (?:(?:do(?:es)?|did) not|don't|doesn't) "
+    r"(?:\w+ )?(?:say|mention|state|specify|contain|give|provide|answer|include|discuss)"
+    r"|\bI (?:do not|don't|cannot|can't) (?:know|find|say|answer)\b|^(?:I hope|let me know|sure|of course)\b"
+    r"|\bcannot be answered\b|^the (?:passages?|text|context) (?:is|are) about\b",
     re.IGNORECASE,
 )
 _REACH = 6

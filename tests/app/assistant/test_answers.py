@@ -79,6 +79,18 @@ def test_the_answer_holds_the_value(paper_assistant):
     assert answer.statements[0].columns == ("Data type", "Mean PPL")
 
 
+def test_the_older_assistants_question_is_answered_from_sections_3_and_4(paper_assistant):
+    answer = paper_assistant.ask("what are paged optimizers in qlora?")
+    spoken = [answer.citations[statement.citation - 1] for statement in answer.statements]
+    assert {citation.section[0] for citation in spoken} >= {"3", "4"}
+    assert answer.statements[0].text.startswith("Paged Optimizers use"), "what a thing is comes before how it does"
+
+
+def test_no_sentence_is_told_twice(paper_assistant):
+    answer = paper_assistant.ask("How much memory does the 4-bit 7B base model take?")
+    assert answer.text.count("In comparison, the 4-bit base model consumes") == 1
+
+
 def test_numbers_that_are_only_drawn_come_from_the_notes(paper_assistant):
     answer = paper_assistant.ask("How much memory does the optimizer take for the 7B model in Figure 6?")
     assert "1152" in answer.text

@@ -173,7 +173,8 @@ def test_the_cited_passage_is_enough(checker):
 
 
 def test_a_report_is_json(notes_checker):
-    report = notes_checker.check("Paged optimizers compress the gradients to a tenth of their bytes. They use unified memory.")
+    text = "Paged optimizers compress the gradients to a tenth of their bytes. They use unified memory."
+    report = notes_checker.check(text)
     record = json.loads(json.dumps(report.record()))
     assert record["unsupported_share"] > 0
     assert record["sentences"][0]["verdict"] in (WEAK, UNSUPPORTED) and record["sentences"][0]["reasons"]
