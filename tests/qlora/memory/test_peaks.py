@@ -15,6 +15,18 @@ from qlora.training.activation_plan import ActivationPlan
 from qlora.training.loss import summed_loss
 
 ROWS, TOKENS, TARGET, CHUNK, R = 4, 64, 48, 100, 2
+# Of families that differ in their weights alone, one.
+NAMES = [
+    "llama", "llama classifier", "qwen3", "gemma", "phi3", "mixtral", "qwen2 mixture", "qwen3 mixture",
+    "qwen3 mixture in every second layer", "opt", "opt with dropout", "opt 350m", "gpt-neox",
+    "gpt-neox one after the other", "bloom", "bert", "bert with dropout", "roberta", "t5", "t5 with dropout", "t5 gated",
+    "t5 gated with dropout",
+]  # fmt: skip
+
+
+@pytest.fixture(params=NAMES)
+def family(request, family_named):
+    return family_named(request.param)
 
 
 def quantized(family, dtype):
