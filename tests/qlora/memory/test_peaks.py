@@ -19,8 +19,8 @@ ROWS, TOKENS, TARGET, CHUNK, R = 4, 64, 48, 100, 2
 NAMES = [
     "llama", "llama classifier", "qwen3", "gemma", "phi3", "mixtral", "qwen2 mixture", "qwen3 mixture",
     "qwen3 mixture in every second layer", "opt", "opt with dropout", "opt 350m", "gpt-neox",
-    "gpt-neox one after the other", "bloom", "bert", "bert with dropout", "roberta", "t5", "t5 with dropout", "t5 gated",
-    "t5 gated with dropout",
+    "gpt-neox one after the other", "bloom", "bert", "bert with dropout", "roberta", "t5", "t5 with dropout",
+    "t5 gated", "t5 gated with dropout",
 ]  # fmt: skip
 
 
