@@ -54,6 +54,8 @@ _ACTS = re.compile(
     r"\s+(?:[\w-]+\s*\?*$|(?:mean|work|save|help|compare|change|affect|improve|need|take|cost|make|do|reduce|use)\b)",
     re.I,
 )
+_LONGEST = 300
+"""Characters of a follow-up; a longer question says itself what it is about."""
 _QUESTION_WORDS = {"what", "which", "who", "whom", "whose", "how", "why", "when", "where"}
 
 
@@ -74,7 +76,7 @@ def understood(question: str, history: Sequence[tuple[str, str]] = ()) -> str:
 
 
 def _resolved(question: str, before: str) -> str:
-    if not before or not question:
+    if not before or not question or len(question) > _LONGEST or len(before) > 2 * _LONGEST:
         return question
     if _WHY.match(question):
         return _reason(before)

@@ -141,6 +141,7 @@ class OpenAIServer:
 def is_local(host: str) -> bool:
     """Whether it is this machine, which no proxy of the environment stands before."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
+        return address.is_loopback or address.is_unspecified
     except ValueError:
-        return False
+        return host == "localhost"

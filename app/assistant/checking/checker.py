@@ -32,6 +32,8 @@ _SIMILAR = 0.35
 _CONTRADICTED, _NAMED_TABLE = 0.4, 0.2
 """What a disagreement takes from a place's merit, and what being the table that the sentence names adds."""
 _LOOKED_AT = 8
+_LONGEST = 1200
+"""Characters of a sentence that are looked at."""
 _COMPARED = 12
 
 
@@ -98,11 +100,12 @@ class Checker:
         place = (piece.text, piece.start, piece.end)
         if not piece.claims:
             return CheckedSentence(*place, "", citations=piece.citations)
+        said = piece.text[:_LONGEST]
         cited = [passages[number - 1] for number in piece.citations if number <= len(passages)]
         missing = [f"There is no passage [{n}]." for n in piece.citations if passages and n > len(passages)]
-        found = self._judged(piece.text, cited) if cited else None
+        found = self._judged(said, cited) if cited else None
         if found is None or found[0] != SUPPORTED:
-            elsewhere = self._judged(piece.text, [*passages, *self.search.search(piece.text, _LOOKED_AT)])
+            elsewhere = self._judged(said, [*passages, *self.search.search(said, _LOOKED_AT)])
             if cited and elsewhere and elsewhere[0] == SUPPORTED:
                 page = elsewhere[2].place.chunk.pdf_page
                 missing.append(f"The cited passage does not say this; page {page} does.")

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,6 +12,7 @@ import pytest
 from app.assistant import backends
 from app.assistant.assistant import Finished
 from app.assistant.backends import Limits, Passages, Request, Token, ToolStep, watched
+from app.assistant.backends.openai_server import is_local
 from app.assistant.backends.prompt import RULES, harmless, messages
 from app.assistant.backends.watching import fault_of, runs_in_circles, without_repetition
 from qlora.errors import InputError
@@ -295,6 +298,22 @@ def test_a_model_must_be_named_for_a_server(monkeypatch):
     monkeypatch.delenv("OPENAI_MODEL", raising=False)
     with pytest.raises(InputError, match="Name the model"):
         backends.make("openai")
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("localhost", True), ("127.0.0.1", True), ("::1", True), ("0.0.0.0", True), ("10.0.0.2", False), ("a.org", False)],
+)
+def test_no_proxy_stands_before_this_machine(host, local):
+    assert is_local(host) is local
+
+
+def test_importing_the_answers_loads_no_model_library():
+    code = "import app.assistant.answering, app.assistant.backends, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "app.assistant.backends" in loaded
+    heavy = {"torch", "transformers", "langchain", "langgraph", "langchain_ollama", "httpx", "openai", "gradio"}
+    assert not heavy & set(loaded)
 
 
 # Ollama, through a LangChain agent

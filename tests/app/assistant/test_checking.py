@@ -5,6 +5,7 @@ import ast
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,12 @@ def test_texts_without_a_claim_have_no_verdict_to_share(notes_checker, text):
     report = notes_checker.check(text)
     assert report.unsupported_share == 0.0
     assert not any(sentence.verdict for sentence in report.sentences)
+
+
+def test_a_sentence_without_end_does_not_take_minutes(notes_checker):
+    start = time.monotonic()
+    report = notes_checker.check("paged optimizers of the model and its weights " * 1500)
+    assert report.sentences[0].verdict != SUPPORTED and time.monotonic() - start < 20
 
 
 PASSAGE = "The loaf needs 35 minutes at 240 degrees while the roll needs 12 minutes, and rye is not better than wheat."
