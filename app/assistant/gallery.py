@@ -58,16 +58,17 @@ def exhibits_of(index: Index) -> tuple[Exhibit, ...]:
     found = []
     for label, group in groups.items():
         numbers = [chunk for chunk in notes if chunk.label == label and chunk.kind == "table"]
-        found.append(_exhibit(_best(group), numbers, paper))
+        found.append(_exhibit(_best(group), group, numbers, paper))
     return tuple(sorted(found, key=lambda item: (item.pdf_page, item.box[1] if item.box else 0.0)))[:MOST_EXHIBITS]
 
 
 def _best(group: list[Chunk]) -> Chunk:
-    """The passage that is the thing itself: a table before a caption, a note that is headed by its label."""
-    return min(group, key=lambda chunk: (not chunk.lead.startswith(chunk.label), chunk.kind != "table"))
+    """The passage that is the thing itself: a caption that begins with its label, not the words drawn in a figure; a
+    note that is headed by it."""
+    return min(group, key=lambda c: (not c.lead.startswith(c.label), c.kind != "table", not c.text.startswith(c.label)))
 
 
-def _exhibit(chunk: Chunk, numbers: list[Chunk], paper: list[Chunk]) -> Exhibit:
+def _exhibit(chunk: Chunk, group: list[Chunk], numbers: list[Chunk], paper: list[Chunk]) -> Exhibit:
     kind = "table" if chunk.label.startswith("Table") else "figure"
     said = " ".join(sentence.text for sentence in chunk.sentences if not sentence.row)
     caption = said if chunk.source == "paper" else chunk.lead
@@ -80,7 +81,7 @@ def _exhibit(chunk: Chunk, numbers: list[Chunk], paper: list[Chunk]) -> Exhibit:
         pdf_page=chunk.pdf_page,
         section=chunk.section if chunk.source == "paper" else "",
         source=chunk.source,
-        box=_region(chunk, kind, paper),
+        box=_region(chunk, kind, group, paper),
         rows=tuple(rows[:MOST_ROWS]),
         header=min(held.header, len(rows)) if held and held.source == "paper" else 0,
         rows_source=held.source if rows else "",
@@ -104,21 +105,22 @@ def _around(boxes: list[Box]) -> Box:
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def _region(chunk: Chunk, kind: str, paper: list[Chunk]) -> Box | None:
+def _region(chunk: Chunk, kind: str, group: list[Chunk], paper: list[Chunk]) -> Box | None:
     own = _boxes([chunk])
     if not own:
         return None
     caption = _around(own)
     if kind == "table":
         return _rounded(caption)
+    drawn = _boxes(item for item in group if item is not chunk and item.pdf_page == chunk.pdf_page)
     area = _around(_boxes(item for item in paper if item.kind in _TEXT))
-    others = [item for item in paper if item.kind in _TEXT and item.pdf_page == chunk.pdf_page and item is not chunk]
+    others = [item for item in paper if item.kind in _TEXT and item.pdf_page == chunk.pdf_page and item not in group]
     above, below = _gaps(caption, _boxes(others), area)
     drawing = above if above[3] - above[1] >= _LEAST_HEIGHT else below
     if drawing[3] - drawing[1] < _LEAST_HEIGHT:
-        return None
+        return _rounded(_around([*drawn, caption])) if drawn else None
     captions = [_around(_boxes([item])) for item in others if item.kind == "caption" and _boxes([item])]
-    return _rounded(_around([_widened(drawing, caption, _boxes(others), captions, area), caption]))
+    return _rounded(_around([*drawn, _widened(drawing, caption, _boxes(others), captions, area), caption]))
 
 
 def _gaps(caption: Box, others: list[Box], area: Box) -> tuple[Box, Box]:

@@ -121,6 +121,7 @@ def choose(index: Index, most: int = MOST_POINTS) -> list[Candidate]:
     Two places are kept for what it warns of or has not shown, where its abstract, conclusion or limitations say it.
     """
     candidates = list(_candidates(index))
+    even = -(-most // max(len({item.section for item in candidates}), 1))  # a few pages have few sections
     chosen: list[Candidate] = []
     for item in sorted(candidates, key=lambda item: -item.merit):
         warns = item.place >= _FINAL and _AGAINST.search(item.text)
@@ -137,7 +138,7 @@ def choose(index: Index, most: int = MOST_POINTS) -> list[Candidate]:
         ]
         best = int(np.argmax(gains))
         item = candidates.pop(best)
-        if _likeness(item, chosen) > _SAME or sections[item.section] >= _MOST.get(item.section, 1):
+        if _likeness(item, chosen) > _SAME or sections[item.section] >= max(_MOST.get(item.section, 1), even):
             continue
         if len(chosen) >= FEWEST_POINTS and gains[best] < _POORER * max(point.merit for point in chosen):
             break
@@ -160,7 +161,8 @@ def _likeness(item: Candidate, chosen: list[Candidate]) -> float:
 def _candidates(index: Index) -> Iterator[Candidate]:
     vectors = sentence_vectors(index)
     passages = spoken_passages(index)
-    counted = [vectors[key] for key in vectors if key[0] in set(passages) and _place(index.chunks[key[0]]) > 0]
+    spoken = [key for key in vectors if key[0] in set(passages)]
+    counted = [vectors[key] for key in spoken if _place(index.chunks[key[0]]) > 0] or [vectors[key] for key in spoken]
     if not counted:
         return
     middle = np.mean(counted, axis=0)

@@ -24,7 +24,7 @@ from qlora.errors import InputError
 if TYPE_CHECKING:
     from app.assistant.checking import Checker
 
-OVERVIEW_VERSION = 1
+OVERVIEW_VERSION = 2
 """Raised whenever the same index gives another overview, so that those kept before are made again."""
 VERBATIM, REWRITTEN = "verbatim", "rewritten"
 

@@ -30,7 +30,7 @@ _SECTION_QUESTIONS = (
 _VERB_TEXT = """
 find finds found show shows showed observe observes demonstrate present presents introduce introduces propose proposes
 measured measure compare compared recorded tracked tested used using based like lower higher larger smaller many much
-number work works paper results result
+number work works paper results result figure figures table tables section appendix equation
 """
 _NO_TOPIC = STOP_WORDS | frozenset(_VERB_TEXT.split())
 _OWN_QUESTION = re.compile(
