@@ -15,14 +15,16 @@ def build(blocks: gr.Blocks) -> None:
     """A heading and the inner tabs; nothing is read before it is needed."""
     gr.HTML(f"<h2>{text.HEADING}</h2><p class='lead'>{text.LEAD}</p>")
     visitor = ask_visitor.build(blocks)
+    # Identifiers of papers; questions go to the last of them, and to the first paper of all while there is none.
+    selected = gr.State([])
     with gr.Tabs(elem_id="ask-parts") as parts:
         with gr.Tab(ask_questions.TITLE, id=ask_questions.TAB_ID):
-            question = ask_questions.build(blocks, visitor)
+            question = ask_questions.build(blocks, visitor, selected)
         with gr.Tab(ask_overview.TITLE, id=ask_overview.TAB_ID) as tab:
-            suggestions = ask_overview.build(blocks, tab, visitor)
+            suggestions, overview = ask_overview.build(blocks, tab, visitor)
         with gr.Tab(ask_library.TITLE, id=ask_library.TAB_ID) as tab:
-            ask_library.build(blocks, tab)
+            ask_library.build(blocks, tab, selected)
     hidden = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    suggestions.select(ask_overview.put, None, [parts, question], **hidden).then(
+    suggestions.select(ask_overview.put, overview, [parts, question, selected], **hidden).then(
         None, js=_PRESS_ASK, api_visibility="private"
     )

@@ -28,24 +28,23 @@ watch('value', () => requestAnimationFrame(() => element.querySelector('[data-fo
 """
 
 
-def build(blocks: gr.Blocks, tab: gr.Tab) -> gr.State:
+def build(blocks: gr.Blocks, tab: gr.Tab, selected: gr.State) -> None:
     """Lay the part out inside ``tab``; the list is read when the tab is first opened.
 
-    Returns:
-        The identifiers of the papers that the visitor wants questions asked over.
+    Args:
+        selected: identifiers of papers; questions go to the last of them.
     """
     from app.assistant.paper import manifest_papers
 
     first = manifest_papers()[0]
-    selected = gr.State([first.id])
     gr.HTML(f'<p class="lead">{text.LEAD}</p>')
     listing = gr.HTML(
         markup.note(text.LOADING), elem_id="library-list", js_on_load=_SEND_ACTION, apply_default_css=False
     )
     done = gr.HTML(elem_id="library-done", elem_classes="ask-place")
-    choice = gr.CheckboxGroup(
+    choice = gr.Radio(
         [(first.title, first.id)],
-        value=[first.id],
+        value=first.id,
         label=text.CHOICE,
         info=text.CHOICE_INFO,
         elem_id="library-choice",
@@ -82,8 +81,7 @@ def build(blocks: gr.Blocks, tab: gr.Tab) -> gr.State:
     # What was said of an earlier deed goes when the next one begins.
     gr.on([upload.upload, get.click, arxiv.submit], lambda: "", None, done, queue=False, **hidden)
     listing.select(lambda: "", None, added, queue=False, **hidden)
-    choice.input(lambda chosen: chosen, choice, selected, queue=False, **hidden)
-    return selected
+    choice.input(lambda chosen: [chosen], choice, selected, queue=False, **hidden)
 
 
 def _shown(selected: list[str], removing: str = "") -> tuple[str, dict, list[str], dict]:
@@ -96,7 +94,7 @@ def _shown(selected: list[str], removing: str = "") -> tuple[str, dict, list[str
     choices = [(entry.paper.title, entry.paper.id) for entry in entries]
     return (
         view.papers(entries, removing),
-        gr.update(choices=choices, value=kept),
+        gr.update(choices=choices, value=kept[-1] if kept else None),
         kept,
         gr.update(choices=choices),
     )

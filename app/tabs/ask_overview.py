@@ -29,11 +29,12 @@ _KEEP = gr.skip()
 # gradio finds the handlers that want an event's data by their annotations, which must therefore exist at run time.
 
 
-def build(blocks: gr.Blocks, tab: gr.Tab, visitor: gr.Textbox) -> gr.HTML:
+def build(blocks: gr.Blocks, tab: gr.Tab, visitor: gr.Textbox) -> tuple[gr.HTML, gr.State]:
     """Lay the part out inside ``tab``; the paper is opened when the tab is.
 
     Returns:
-        The suggested questions; a click on one is a ``select`` whose data has the ``question``.
+        The suggested questions, a click on one being a ``select`` whose data has the ``question``; and the overview
+        that is shown.
     """
     from app.assistant.paper import manifest_papers
 
@@ -74,7 +75,7 @@ def build(blocks: gr.Blocks, tab: gr.Tab, visitor: gr.Textbox) -> gr.HTML:
         source.select(show_source, shown, page, queue=False, **hidden)
     points.like(vote, [shown, visitor], [points, offer, offered], queue=False, **hidden)
     again.click(try_again, [shown, who, visitor], outputs, concurrency_limit=2, **hidden)
-    return questions
+    return questions, shown
 
 
 def _html(name: str, script: str, value: str = "") -> gr.HTML:
@@ -162,7 +163,7 @@ def _shown(overview: "Overview", visitor: str) -> Iterator[tuple]:
 
 def _pictures(overview: "Overview", job: "Job") -> list[bytes | None]:
     from app.assistant.pictures import part_picture
-    from app.tabs.ask_shelf import shelf
+    from app.tabs.ask_shelf import file_of, shelf
 
     assistant = shelf().assistant(overview.paper)
     sizes = assistant.open().search.index.page_sizes
@@ -170,15 +171,9 @@ def _pictures(overview: "Overview", job: "Job") -> list[bytes | None]:
     for number, exhibit in enumerate(overview.exhibits, start=1):
         size = sizes.get(exhibit.pdf_page)
         known = exhibit.box and size
-        pictures.append(part_picture(_file_of(assistant), exhibit.pdf_page, exhibit.box, size[0]) if known else None)
+        pictures.append(part_picture(file_of(assistant), exhibit.pdf_page, exhibit.box, size[0]) if known else None)
         job.progress(number / len(overview.exhibits))
     return pictures
-
-
-def _file_of(assistant):
-    """The file that has the paper's pages, if there is one file."""
-    files = assistant.paper.files
-    return (files[0] if len(files) == 1 else None) if files else assistant.pdf
 
 
 def _points(overview: "Overview", visitor: str, failed: str = "") -> tuple[str, dict, str]:
@@ -220,7 +215,7 @@ def show_source(overview: Any, event: gr.EventData) -> str:
     """The page of the key point, table or figure that was clicked, with its place marked."""
     from app.assistant.pictures import page_picture
     from app.tabs.ask_page_view import page
-    from app.tabs.ask_shelf import shelf
+    from app.tabs.ask_shelf import file_of, shelf
 
     kind, _, number = str(event.citation).partition(".")
     try:
@@ -234,7 +229,7 @@ def show_source(overview: Any, event: gr.EventData) -> str:
         assistant = shelf().assistant(overview.paper)
         index = assistant.open().search.index
         size = index.page_sizes.get(citation.pdf_page)
-        picture = page_picture(_file_of(assistant), citation.pdf_page) if size and citation.source == "paper" else None
+        picture = page_picture(file_of(assistant), citation.pdf_page) if size and citation.source == "paper" else None
         return page(citation, assistant.paper, picture, size or (0, 0))
     except InputError as error:
         return markup.problem(str(error))
@@ -290,8 +285,8 @@ def _rewritten(overview: "Overview", backend, job: "Job") -> "Overview":
     return made
 
 
-def put(event: gr.EventData) -> tuple[dict, str]:
-    """The suggested question that was clicked, for the Questions part and its box."""
+def put(overview: "Overview | None", event: gr.EventData) -> tuple[dict, str, list[str]]:
+    """The suggested question that was clicked, for the Questions part and its box, and the paper to ask it of."""
     from app.tabs.ask_questions import TAB_ID as QUESTIONS
 
-    return gr.update(selected=QUESTIONS), str(event.question)
+    return gr.update(selected=QUESTIONS), str(event.question), [overview.paper] if overview else []

@@ -18,6 +18,7 @@ from qlora.errors import InputError
 
 if TYPE_CHECKING:
     from app.assistant.answering import Answer
+    from app.assistant.assistant import Assistant
     from app.assistant.backends import Backend
 
 TAB_ID = "ask-questions"
@@ -49,11 +50,16 @@ class Shown(NamedTuple):
         return self._replace(**dict(zip(("status", "download", "upload"), paper.current_state(), strict=True)))
 
 
-def build(blocks: gr.Blocks, visitor: gr.Textbox) -> gr.Textbox:
+def build(blocks: gr.Blocks, visitor: gr.Textbox, selected: gr.State) -> gr.Textbox:
     """Question and answers on one side, the chosen page on the other; nothing is read before it is needed. Returns the
-    question box."""
+    question box.
+
+    Args:
+        selected: identifiers of papers; questions go to the last of them.
+    """
     answers, chosen = gr.State([]), gr.State("")
     row = paper.build()
+    asked_of = gr.HTML(elem_id="ask-asked-of", elem_classes="ask-slot")
     with gr.Row(elem_id="ask-columns"):
         with gr.Column(scale=6, min_width=320):
             with gr.Row(elem_id="ask-form"):
@@ -92,7 +98,7 @@ def build(blocks: gr.Blocks, visitor: gr.Textbox) -> gr.Textbox:
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
     # "multiple": a second question while one is answered gets a sentence instead of silence.
     asking = {"concurrency_limit": 4, "trigger_mode": "multiple", **hidden}
-    told = [answers, visitor, *writer]
+    told = [answers, visitor, selected, *writer]
     for trigger in (question.submit, ask.click):
         trigger(answer, [question, *told], shown, **asking)
     for button in examples:
@@ -103,12 +109,20 @@ def build(blocks: gr.Blocks, visitor: gr.Textbox) -> gr.Textbox:
     conversation.select(show_source, answers, [page, chosen], queue=False, **hidden)
     conversation.like(vote, [answers, chosen, visitor], [conversation, problem], queue=False, **hidden)
     paper.wire(blocks, row, question)
+    selected.change(tell_paper, selected, asked_of, queue=False, **hidden)
     visitor.change(visitors.earlier, visitor, earlier, queue=False, **hidden)
     return question
 
 
 def answer(
-    question: str, answers: list, visitor: str, who: str, adapter: str, model: str, request: gr.Request
+    question: str,
+    answers: list,
+    visitor: str,
+    selected: list[str],
+    who: str,
+    adapter: str,
+    model: str,
+    request: gr.Request,
 ) -> Iterator[Shown]:
     """Answer a question, shown as it is written; what is wrong with it, or with who should answer, is said in place."""
     from app.assistant.question import parse
@@ -116,6 +130,7 @@ def answer(
     try:
         asked = parse(question).text
         writer = writers.backend(who, adapter, model)
+        assistant = _assistant_of(selected)
     except InputError as error:
         yield Shown(problem=markup.problem(str(error)))
         return
@@ -123,10 +138,12 @@ def answer(
         if turn is None:
             yield Shown(problem=markup.problem(text.BUSY))
             return
-        yield from _follow(turn, answers, visitor, writer)
+        yield from _follow(turn, answers, visitor, writer, assistant)
 
 
-def _follow(turn: Turn, answers: list, visitor: str, writer: "Backend | None") -> Iterator[Shown]:
+def _follow(
+    turn: Turn, answers: list, visitor: str, writer: "Backend | None", assistant: "Assistant"
+) -> Iterator[Shown]:
     from app.tabs.ask_session import session
 
     current = session()
@@ -143,7 +160,7 @@ def _follow(turn: Turn, answers: list, visitor: str, writer: "Backend | None") -
         yield Shown().with_status()
     if opening.done and not opening.problem:
         history = [(earlier.question, earlier.text) for earlier in answers]
-        turn.start(current.assistant, history, writer)
+        turn.start(assistant, history, writer)
         drawn = ""
         while not turn.done:
             time.sleep(_LOOK_SECONDS)
@@ -158,6 +175,26 @@ def _follow(turn: Turn, answers: list, visitor: str, writer: "Backend | None") -
         yield ready._replace(question=turn.question, problem=markup.problem(problem) if problem else "")
     else:
         yield _with_answer(ready, [*answers, turn.answer][-_KEPT_ANSWERS:], visitor)
+
+
+def _assistant_of(selected: list[str]) -> "Assistant":
+    """The one of the paper that questions go to."""
+    from app.tabs.ask_session import session
+    from app.tabs.ask_shelf import shelf
+
+    first = session().assistant
+    return shelf().assistant(selected[-1]) if selected and selected[-1] != first.paper.id else first
+
+
+def tell_paper(selected: list[str]) -> str:
+    """Which paper questions go to, where it is not the first one."""
+    from app.assistant.paper import manifest_papers
+
+    try:
+        asked = _assistant_of(selected).paper
+    except InputError as error:  # it was removed meanwhile
+        return markup.problem(str(error))
+    return "" if asked.id == manifest_papers()[0].id else markup.note(text.ASKED_OF.format(title=asked.title))
 
 
 def _with_answer(ready: Shown, answers: "Sequence[Answer]", visitor: str) -> Shown:
@@ -232,7 +269,7 @@ def vote(answers: list, chosen: str, visitor: str, event: gr.EventData) -> tuple
 def _page_of(answers: "Sequence[Answer]", chosen: str) -> str:
     from app.assistant.pictures import page_picture
     from app.tabs.ask_page_view import page
-    from app.tabs.ask_session import session
+    from app.tabs.ask_shelf import file_of
 
     entry, _, number = chosen.partition(".")
     if not (entry.isdecimal() and number.isdecimal() and int(entry) < len(answers)):
@@ -240,11 +277,11 @@ def _page_of(answers: "Sequence[Answer]", chosen: str) -> str:
     citation = next((c for c in answers[int(entry)].citations if c.number == int(number)), None)
     if citation is None:
         raise InputError(text.NO_SUCH_SOURCE)
-    assistant = session().assistant
-    if citation.source == "notes":
-        return page(citation, assistant.paper, None, (0, 0))
-    pdf = assistant.pdf or assistant.find_pdf().path
-    if pdf is None:
+    assistant = _assistant_of([citation.paper])
+    index = assistant.open().search.index
+    size = index.page_sizes.get(citation.pdf_page)
+    shown = size and citation.source == "paper"
+    if shown and not (assistant.paper.is_added or assistant.find_pdf().path):
         raise InputError(text.PDF_GONE)
-    picture = page_picture(pdf, citation.pdf_page)
-    return page(citation, assistant.paper, picture, assistant.page_size(citation.pdf_page))
+    picture = page_picture(file_of(assistant), citation.pdf_page) if shown else None
+    return page(citation, assistant.paper, picture, size or (0, 0))

@@ -101,6 +101,12 @@ class Shelf:
             session().assistant = type(first)(first.paper, first.folder, first.embedder, first.with_pdf)
 
 
+def file_of(assistant):
+    """The file that has the paper's pages, if there is one file."""
+    files = assistant.paper.files
+    return (files[0] if len(files) == 1 else None) if files else assistant.pdf
+
+
 @cache
 def shelf() -> Shelf:
     """The process' one shelf; the first call imports what the assistant needs."""

@@ -141,3 +141,5 @@ PAPER_PASSAGE = "The passage; there is no picture of this page:"
 PAGE_PICTURE = "Page {page} of the paper with the quoted passage marked"
 OPEN_ARXIV = "Open the paper on arXiv"
 CREDIT = "{title}, {authors}. arXiv {arxiv}, {licence}."
+
+ASKED_OF = "Questions go to “{title}”. Choose another paper under Papers."

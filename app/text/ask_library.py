@@ -7,8 +7,8 @@ LEAD = (
 )
 LOADING = "Looking at the shelf…"
 
-CHOICE = "Papers that questions are asked over"
-CHOICE_INFO = "Chosen papers are searched together."
+CHOICE = "The paper that questions are put to"
+CHOICE_INFO = "A paper that you add is chosen at once."
 
 ADD_TITLE = "Add a paper"
 UPLOAD = "Choose a file"
