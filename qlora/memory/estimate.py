@@ -5,7 +5,7 @@ adapters, optimizer states) and where autograd's saved tensors can be counted (a
 are those of the fullest moment. Temporary buffers inside kernels and the allocator's own rounding are not counted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qlora.config import AdapterConfig
 from qlora.errors import InputError
@@ -183,7 +183,8 @@ def estimate(shape: Shape, options: EstimateOptions) -> MemoryEstimate:
         "gradients": trained_bytes,
         "optimizer_states": optimizer_state_bytes(stored, options.optimizer),
     }
-    batch, checkpointed = options.batch, options.checkpointed_layers
+    batch = replace(options.batch, adapted=shape.adapted_names(options.adapter))
+    checkpointed = options.checkpointed_layers
     layers = runs(shape, batch, shape.layers if checkpointed is None else checkpointed, options.offloaded)
     waiting, in_main_memory = stored_bytes(shape, batch, layers)
     moments = {

@@ -1,6 +1,6 @@
 """What every kind of shape has: its layers in the order of the forward pass, and what each of them keeps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from qlora.config import AdapterConfig, fits_pattern
@@ -18,6 +18,8 @@ class Pass:
         target_tokens: of each target, for a model that reads one text and writes another.
         masked: rows are padded to one length or hold several samples, so that attention takes a mask.
         trained: the model itself is trained, and not an adapter beside frozen weights.
+        adapted: names of a layer's linear layers that have an adapter; None for all of them. An adapter, and nothing
+            else, keeps its layer's input.
     """
 
     rows: int
@@ -26,6 +28,11 @@ class Pass:
     target_tokens: int = 0
     masked: bool = False
     trained: bool = False
+    adapted: frozenset[str] | None = None
+
+    def keeps_input_of(self, names: Iterable[str]) -> bool:
+        """Whether what goes into these linear layers, which take the same, is kept for one of them."""
+        return self.trained or self.adapted is None or not self.adapted.isdisjoint(names)
 
     @property
     def bool_mask_bytes(self) -> int:
@@ -186,6 +193,18 @@ class Shape:
         """
         yield from self._factors(adapter)
         yield from ((size, 1) for size in self.trained_whole)
+
+    def adapted_names(self, adapter: AdapterConfig | None) -> frozenset[str] | None:
+        """Names of the linear layers that get an adapter in a layer at least; None where all do."""
+        if adapter is None or not adapter.target_modules:
+            return None
+        return frozenset(
+            name
+            for stack in self.stacks
+            for name in stack.adapted
+            for index in range(stack.first, stack.first + stack.count)
+            if any(fits_pattern(pattern, f"{stack.path}.{index}.{name}") for pattern in adapter.target_modules)
+        )
 
     def _factors(self, adapter: AdapterConfig) -> Iterator[tuple[int, int]]:
         for name, (rows, columns) in self.outer_linears.items():

@@ -124,7 +124,9 @@ class LayerNormShape(Shape):
         output twice, GELU's input and result; one h less where both norms have the same input. BLOOM: c (8 h + 2 f),
         and its attention keeps the probabilities in fp32 and, where c < 4, a copy: (4 + c) H s with s the sequence
         length. BERT and RoBERTa: c (8 h + 2 f) + 4 H. All: 4 c for the norms' means and scales, and a byte for each
-        value that may be dropped, 2 h. The layer's input is a part of this.
+        value that may be dropped, 2 h. The layer's input is a part of this. Only for adapters are what goes into
+        queries, keys and values, what goes into the feed-forward part, GELU's result, and where attention's output is
+        copied into another order (GPT-NeoX, BLOOM) the copy.
 
         Gradients: while the last matrix is decoded, f c before the activation, h c of the layer's output unless the
         norm that comes after has used it, and where it is dropped the same again less a byte. ReLU's result is needed
@@ -135,11 +137,17 @@ class LayerNormShape(Shape):
         c, h, f, tokens = batch.value_bytes, self.hidden_size, self.intermediate_size, batch.rows * batch.tokens
         scores = self.heads * batch.tokens if self.family == "bloom" else 0
         widths = {"opt": 8 * h + f, "gpt_neox": 11 * h + 2 * f}.get(self.family, 8 * h + 2 * f)
-        size = (widths - (h if self.parallel else 0) + 4) * c + (2 * h if self.dropout else 0)
+        widths -= h if self.parallel else 0
+        _, inputs, (output, up, down) = _NAMES[self.family]
+        copied = h if self.family in ("gpt_neox", "bloom") else 0
+        for names, width in ((inputs, h), ([output], copied), ([up], h), ([down], 0 if self.family == "opt" else f)):
+            widths -= 0 if batch.keeps_input_of(names) else width
+        size = (widths + 4) * c + (2 * h if self.dropout else 0)
         size += (4 + (c if c < 4 else 0)) * scores if scores else 4 * self.heads
-        output = 0 if self.norms_after else h * c
-        beside_matrix = f * c + output + (h * c - h if self.dropout else 0)
-        activation = {"opt": 2, "bloom": 5}.get(self.family, 1) * f * c + output - (h if self.dropout else 0)
+        residual = 0 if self.norms_after else h * c
+        beside_matrix = f * c + residual + (h * c - h if self.dropout else 0)
+        factors = {"opt": 2, "bloom": 5}.get(self.family, 1 if batch.keeps_input_of([down]) else 2)
+        activation = factors * f * c + residual - (h if self.dropout else 0)
         attention = (8 if c == 4 else 6) * scores + (h - 2 * f) * c
         first_norm = 0 if self.norms_after or self.outer_linears else (h + (4 if self.parallel else 2)) * c
         return LayerBytes(

@@ -125,15 +125,19 @@ class LlamaShape(Shape):
         """As counted on transformers' models.
 
         Kept: `attention_bytes`, and for each token h c for the second norm's output and 4 f c for gate, its activation,
-        up and their product. Gradients: 2 f c for the activation and up beside h c for the layer's output, while the
-        product, of f c, is gone and its gradient still there. While the last matrix is decoded there are f c and h c.
+        up and their product; the norm's output and the product only for adapters. Gradients: 3 f c, for the
+        activation, up and their product, which is gone itself, beside h c for the layer's output. While the last matrix
+        is decoded there are f c and h c.
         """
         c, h, f, tokens = batch.value_bytes, self.hidden_size, self.intermediate_size, batch.rows * batch.tokens
+        *first, last = self.feed_forward_linears
+        product = f if batch.keeps_input_of([last]) else 0
+        widths = 3 * f + product + (h if batch.keeps_input_of(first) else 0)
         return LayerBytes(
-            kept=self.attention_bytes(batch) + tokens * (h + 4 * f) * c,
+            kept=self.attention_bytes(batch) + tokens * widths * c,
             input=tokens * h * c,
             shared=tokens * h * c if c == 4 else 0,
-            gradients=tokens * (2 * f + h) * c,
+            gradients=tokens * (3 * f - product + h) * c,
             gradients_beside_matrix=tokens * (f + h) * c,
             first_less=self._first_less(stack, batch),
             held=batch.bool_mask_bytes,
@@ -150,20 +154,23 @@ class LlamaShape(Shape):
         """What a layer keeps besides its feed-forward part.
 
         With c bytes a value, width h, query width q, key and value width v and H heads, a token keeps 8 h + 8 for the
-        two norms (fp32 input and scale) and h c for the first one's output, 2 q c for queries and attention output,
-        2 v c for keys and values, 4 H for attention's log-sum-exp; norms of queries and keys keep their fp32 input,
-        4 (q + v), and a scale a head. Trained norms keep 2 h c more.
+        two norms (fp32 input and scale) and, for adapters, h c for the first one's output, 2 q c for queries and
+        attention output, 2 v c for keys and values, 4 H for attention's log-sum-exp; norms of queries and keys keep
+        their fp32 input, 4 (q + v), and a scale a head. Trained norms keep 2 h c more.
 
         With a mask transformers repeats keys and values for every head, 2 q c, and each layer has a mask of its own.
         Where queries, keys and values are one projection, values are a part of it, and all of it stays unless they are
-        repeated; attention's output is copied into another order, q c. Norms that scale by one and their weight keep
-        that sum.
+        repeated; attention's output is copied into another order for the adapter that takes it, q c. Norms that scale
+        by one and their weight keep that sum.
         """
         c, h, q, v = batch.value_bytes, self.hidden_size, self.query_size, self.key_value_size
         repeated = batch.masked and self.heads != self.key_value_heads
-        size = 8 * h + 8 + h * c + 2 * q * c + 2 * (q if repeated else v) * c + 4 * self.heads
+        *projections, output = self.attention_linears
+        size = 8 * h + 8 + 2 * (q + (q if repeated else v)) * c + 4 * self.heads
+        if batch.keeps_input_of(projections):
+            size += h * c
         if self.fused:
-            size += q * c + (0 if repeated else (q + v) * c)
+            size += (q * c if batch.keeps_input_of([output]) else 0) + (0 if repeated else (q + v) * c)
         if self.query_key_norms:
             size += 4 * (q + v) + 4 * (self.heads + self.key_value_heads)
         if self.dropout:

@@ -92,7 +92,10 @@ class MixtureShape(LlamaShape):
         if self.normalized_scores:
             routed += 4 * k + 4
         if shared:
-            routed += (2 * h + 4 * shared + 1) * c
+            *first, last, gate = self._shared_expert_linears
+            routed += (h + 3 * shared + 1) * c
+            routed += h * c if batch.keeps_input_of([*first, gate]) else 0
+            routed += shared * c if batch.keeps_input_of([last]) else 0
         score = 4 if self.exact_scores else c
         again = h * c + (0 if shared else h * c) + (h * c if c < 4 else 0)
         gradients = max(

@@ -63,9 +63,10 @@ class Family:
                 module.dropout = 0.0  # a GPU's attention keeps nothing of it; a CPU's has another way then
         return model
 
-    def adapted(self, dtype=torch.float32, **changes):
+    def adapted(self, dtype=torch.float32, targets=(), **changes):
         model = self.model(dtype, **changes)
-        attach(model, AdapterConfig(r=4), dtype=dtype, train_whole=[h] if (h := classifier_head(model)) else ())
+        adapter = AdapterConfig(r=4, target_modules=targets)
+        attach(model, adapter, dtype=dtype, train_whole=[h] if (h := classifier_head(model)) else ())
         return model.train()
 
     def batch(self, rows, tokens, target_tokens=1, masked=False):

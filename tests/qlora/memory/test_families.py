@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from qlora.config import AdapterConfig
 from qlora.memory.estimate import EstimateOptions, estimate
 from qlora.memory.shapes import Pass
 from qlora.models.tasks import classifier_head
@@ -32,9 +33,9 @@ def test_weights_equal_transformers(family):
         assert sum(shape.trained_whole) == sum(parameter.numel() for parameter in outputs.parameters())
 
 
-def kept_bytes(family, dtype, masked, **changes):
+def kept_bytes(family, dtype, masked, targets=(), **changes):
     """Bytes of distinct storages that autograd keeps in one forward pass with this library's adapters."""
-    model = family.adapted(dtype, **changes)
+    model = family.adapted(dtype, targets, **changes)
     batch = family.batch(ROWS, TOKENS, TARGET, masked)
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     saved = {}
@@ -82,6 +83,38 @@ def test_activations_of_a_model_equal_what_autograd_keeps(family, dtype, masked)
     kept = kept_bytes(family, getattr(torch, dtype), masked)
     # Of a classifier's head nothing is counted but its input.
     assert kept == pytest.approx(predicted, rel=0.005) if family.labels else kept == predicted
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("llama", ("q_proj", "v_proj")),
+        ("llama", ("o_proj", "down_proj")),
+        ("llama", ("up_proj",)),
+        ("phi3", ("qkv_proj",)),
+        ("qwen3", ("k_proj", "gate_proj")),
+        ("mixtral", ("o_proj",)),
+        ("qwen2 mixture", ("shared_expert_gate", "o_proj")),
+        ("qwen2 mixture", ("down_proj",)),
+        ("opt", ("q_proj", "v_proj")),
+        ("opt", ("fc2",)),
+        ("opt 350m", ("fc1",)),
+        ("gpt-neox", ("query_key_value",)),
+        ("bloom", ("dense_4h_to_h",)),
+        ("bert", ("query", "value")),
+    ],
+)
+def test_fewer_adapters_keep_fewer_inputs(family_named, name, targets):
+    family = family_named(name)
+    field = "n_layer" if name == "bloom" else "num_hidden_layers"
+    counted = [kept_bytes(family, torch.bfloat16, False, targets, **{field: layers}) for layers in (3, 2)]
+    shape = family.shape()
+    adapted = shape.adapted_names(AdapterConfig(target_modules=targets))
+    assert len(adapted) == len(targets), "each pattern is one name, else this proves little"
+    few, all_of_them = (
+        shape.layer_bytes(shape.stacks[0], Pass(ROWS, TOKENS, 2, adapted=names)).kept for names in (adapted, None)
+    )
+    assert counted[0] - counted[1] == few < all_of_them
 
 
 def test_estimates_of_every_method(family):
