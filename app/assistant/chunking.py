@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from app.assistant.readers.page import FRONT_MATTER, UNREADABLE, Block, Box, Page, Word, bare, merge_line_boxes
 
-CHUNKER_VERSION = 3
+CHUNKER_VERSION = 6
 """Raised whenever the passages cut from the same pages change, so that indexes built before are rebuilt."""
 
 MAX_WORDS = 130
@@ -15,6 +15,7 @@ MAX_WORDS = 130
 _SMALL_WORDS = 45
 _LONGEST_SENTENCE = 120
 """Words after which a sentence is cut: a text without full stops must not become one quote of a hundred pages."""
+_HEADER_ROWS = 5
 
 _SKIPPED = {"heading", "footer", "figure"}
 _FLOATING = {"table", "caption", "footnote", "margin", "footer", "figure", "reference"}
@@ -31,6 +32,7 @@ class Sentence:
     ``cells`` are a row's columns, told apart by the gaps between its words; empty when the reader gives no boxes.
     ``follows`` says that the page's raw text has it right after the sentence before, so that both can be one quote.
     ``formula`` marks one with characters that cannot be read: it helps to find the passage but is not quoted.
+    ``drawn`` marks words that stand in a figure's drawing.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Sentence:
     formula: bool = False
     cells: tuple[str, ...] = ()
     follows: bool = False
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,10 @@ def chunk_pages(pages: Iterable[Page], paper: str) -> list[Chunk]:
 
 
 def _groups(page: Page) -> Iterator[list[Block]]:
-    """Blocks that belong in one passage: small neighbours of one section are joined, and formulas to their text."""
+    """Blocks that belong in one passage: small neighbours of one section are joined, formulas to their text, and a
+    figure's labels to its caption."""
     group: list[Block] = []
+    labels = _labels_of_figures(page)
     for block in page.blocks:
         if block.kind in _SKIPPED:
             continue
@@ -119,10 +124,36 @@ def _groups(page: Page) -> Iterator[list[Block]]:
             yield group
         group = [block]
         if alone:
-            yield group
+            yield [*group, *labels.get(block, ())]
             group = []
     if group:
         yield group
+
+
+def _labels_of_figures(page: Page) -> dict[Block, list[Block]]:
+    """The words drawn in figures, by the caption nearest to them. A single word or number is left out: it is a tick of
+    an axis or an entry of a legend, and says nothing alone."""
+    captions = [block for block in page.blocks if block.kind == "caption" and _box(block)]
+    found: dict[Block, list[Block]] = {}
+    for block in page.blocks:
+        if block.kind == "figure" and len(block.words) > 1 and captions and (box := _box(block)):
+            found.setdefault(min(captions, key=lambda caption: _gap(_box(caption), box)), []).append(block)
+    return found
+
+
+def _box(block: Block) -> Box | None:
+    boxes = [box for word in block.words for box in word.boxes]
+    return (
+        (min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes))
+        if boxes
+        else None
+    )
+
+
+def _gap(one: Box, other: Box) -> float:
+    """Distance between two boxes, across and down."""
+    across = max(one[0] - other[2], other[0] - one[2], 0.0)
+    return across + max(one[1] - other[3], other[1] - one[3], 0.0)
 
 
 def _joins(group: list[Block], block: Block) -> bool:
@@ -147,7 +178,11 @@ def _is_front_matter(block: Block) -> bool:
 
 def _chunks(group: list[Block], page: Page, paper: str, lead: str, number: int) -> Iterator[Chunk]:
     first = group[0]
-    sentences = [sentence for block in group for sentence in split_sentences(block.words)]
+    sentences = [
+        sentence
+        for block in group
+        for sentence in (_drawn(block) if block.kind == "figure" else split_sentences(block.words))
+    ]
     header = 0
     if first.kind == "table":
         named = first.cells or [_cells(row) for row in first.rows]
@@ -155,7 +190,8 @@ def _chunks(group: list[Block], page: Page, paper: str, lead: str, number: int) 
             Sentence(_text(row), merge_line_boxes(row), row=True, cells=cells)
             for row, cells in zip(first.rows, named, strict=True)
         ]
-        header = _header_rows([_text(row) for row in first.rows])
+        # A row of the notes' numbers reads as a sentence, with its columns' names in it.
+        header = 0 if page.source == "notes" else _header_rows([_text(row) for row in first.rows])
         parts = [sentences]
     else:
         parts = _parts(sentences)
@@ -209,13 +245,15 @@ def _cells(row: tuple[Word, ...]) -> tuple[str, ...]:
 
 
 def _header_rows(rows: list[str]) -> int:
-    """Rows above the first one that is mostly values."""
-    for index, row in enumerate(rows):
-        cells = row.split()[1:]
-        values = sum(bool(re.fullmatch(r"[-−±]|[-−+]?[\d.,]+(?:%|e-\d+|-bit)?", cell)) for cell in cells)
-        if cells and values >= 0.3 * len(cells) and index:
-            return index
-    return 1 if len(rows) > 1 else 0
+    """Rows above the values: up to the last row near the top that is not mostly values."""
+    top = max(1, min(_HEADER_ROWS, len(rows) // 3))
+    return max((index + 1 for index in range(top) if not _is_values(rows[index])), default=0) if len(rows) > 1 else 0
+
+
+def _is_values(row: str) -> bool:
+    cells = row.split()[1:]
+    values = sum(bool(re.fullmatch(r"[-−±]|[-−+]?[\d.,]+(?:%|e-\d+|-bit)?|N/A", cell)) for cell in cells)
+    return bool(cells) and values >= 0.3 * len(cells)
 
 
 def split_sentences(words: tuple[Word, ...]) -> list[Sentence]:
@@ -234,6 +272,11 @@ def split_sentences(words: tuple[Word, ...]) -> list[Sentence]:
         Sentence(_text(run), merge_line_boxes(run), formula=any(UNREADABLE in word.text for word in run))
         for run in sentences
     ]
+
+
+def _drawn(block: Block) -> list[Sentence]:
+    unreadable = any(UNREADABLE in word.text for word in block.words)
+    return [Sentence(_text(block.words), merge_line_boxes(block.words), formula=unreadable, drawn=True)]
 
 
 def _opens(word: str) -> bool:

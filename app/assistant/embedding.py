@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import math
 import threading
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -84,18 +85,50 @@ class MiniLM(Embeddings):
     def encode(self, texts: list[str], progress: Callable[[float], None] = lambda fraction: None) -> np.ndarray:
         """Vectors of the texts: (len(texts), 384) fp32, each of length 1. Text past 256 word pieces is not read.
 
-        Texts of like length in word pieces share a batch, so that hardly any padding is computed; ``progress`` is
-        called with the share of the word pieces that are done.
+        ``progress`` is called with the share of the word pieces that are done.
 
         Raises:
             InputError: the model is missing or its weights are not the official ones.
         """
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for index, hidden in self._hidden(texts, progress):
+            vectors[index] = _mean(hidden)
+        return vectors
+
+    def encode_pieces(
+        self, texts: list[str], progress: Callable[[float], None] = lambda fraction: None
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """:meth:`encode`, and for every text the vectors of its word pieces, (pieces, 384) fp32, each of length 1,
+        without the marks that the model puts before and after a text."""
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        pieces: list[np.ndarray] = [vectors[:0]] * len(texts)
+        for index, hidden in self._hidden(texts, progress):
+            vectors[index] = _mean(hidden)
+            pieces[index] = hidden[1:-1] / np.linalg.norm(hidden[1:-1], axis=1, keepdims=True)
+        return vectors, pieces
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in the text each of its word pieces stands, as :meth:`encode_pieces` has them."""
+        return self._loaded[0].encode(text).offsets[1:-1]
+
+    @cached_property
+    def dictionary(self) -> dict[str, float]:
+        """The words that the model has as one piece, some 20,000 of the commonest English ones, and how uncommon each
+        is, 0 to 1: its vocabulary is in the order of frequency, so that is the logarithm of its place."""
+        places = {word: place for word, place in self._loaded[0].get_vocab().items() if word.isalpha()}
+        first, last = places["the"], max(places.values())
+        return {
+            word: math.log(max(1.0, place / first)) / math.log(last / first) for word, place in places.items()
+        }  # fmt: skip
+
+    def _hidden(self, texts: list[str], progress: Callable[[float], None]) -> Iterator[tuple[int, np.ndarray]]:
+        """(number, (pieces, 384) fp32) of every text. Texts of like length in word pieces share a batch, so that
+        hardly any padding is computed."""
         import torch
 
         with self._lock:
             tokenizer, model = self._loaded
         pieces = [item.ids for item in tokenizer.encode_batch(texts)]
-        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         total, done = sum(map(len, pieces)), 0
         for batch in _batches([len(ids) for ids in pieces]):
             lengths = torch.tensor([len(pieces[index]) for index in batch])
@@ -103,13 +136,11 @@ class MiniLM(Embeddings):
             ids = torch.tensor([pieces[index] + [0] * (longest - len(pieces[index])) for index in batch])
             mask = (torch.arange(longest) < lengths[:, None]).long()  # (batch, longest)
             with torch.inference_mode():
-                hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state  # (batch, longest, 384)
-            weight = mask[..., None].float()
-            mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1e-9)  # (batch, 384)
-            vectors[batch] = torch.nn.functional.normalize(mean, dim=1).numpy()
+                hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state.numpy()  # (batch, longest, 384)
+            for row, index in enumerate(batch):
+                yield index, hidden[row, : len(pieces[index])]
             done += int(lengths.sum())
             progress(done / total)
-        return vectors
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self.encode(texts).tolist()
@@ -128,3 +159,9 @@ def _batches(lengths: list[int]) -> Iterator[list[int]]:
         run.append(position)
     if run:
         yield run
+
+
+def _mean(hidden: np.ndarray) -> np.ndarray:
+    """Mean pooling, then length 1: (pieces, 384) -> (384,)."""
+    mean = hidden.mean(0)
+    return mean / np.linalg.norm(mean)

@@ -70,7 +70,7 @@ def _best(group: list[Chunk]) -> Chunk:
 
 def _exhibit(chunk: Chunk, group: list[Chunk], numbers: list[Chunk], paper: list[Chunk]) -> Exhibit:
     kind = "table" if chunk.label.startswith("Table") else "figure"
-    said = " ".join(sentence.text for sentence in chunk.sentences if not sentence.row)
+    said = " ".join(sentence.text for sentence in chunk.sentences if not (sentence.row or sentence.drawn))
     caption = said if chunk.source == "paper" else chunk.lead
     held = chunk if chunk.kind == "table" else next(iter(numbers), None)
     rows = [_cells(sentence, held.source) for sentence in held.sentences if sentence.row] if held else []
@@ -96,8 +96,9 @@ def _cells(row: Sentence, source: str) -> tuple[str, ...]:
     return row.cells or (row.text,)
 
 
-def _boxes(chunks: Iterable[Chunk]) -> list[Box]:
-    return [box for chunk in chunks for sentence in chunk.sentences for box in sentence.boxes]
+def _boxes(chunks: Iterable[Chunk], drawn: bool = False) -> list[Box]:
+    """Boxes of the passages' words, or of those ``drawn`` in figures."""
+    return [box for chunk in chunks for s in chunk.sentences if s.drawn == drawn for box in s.boxes]
 
 
 def _around(boxes: list[Box]) -> Box:

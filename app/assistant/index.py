@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.assistant.alignment import Pieces
 from app.assistant.chunking import Chunk, chunk_pages
 from app.assistant.embedding import MiniLM
 from app.assistant.index_folders import (
@@ -42,7 +43,7 @@ from app.assistant.vectors import sentences_to_embed, vectors_of
 from qlora.errors import InputError
 
 NEEDED_BYTES = 64 * 2**20
-"""Free space asked for before building: an index of one paper takes about 10 MiB."""
+"""Free space asked for before building: an index of one paper takes about 30 MiB."""
 _KEPT = 4
 _clients: "dict[Path, _Client]" = {}
 _clients_lock = threading.Lock()
@@ -66,6 +67,7 @@ class Index:
     rewordings: dict[int, list[int]]
     sentence_chunk: list[int]
     sentence_of: list[tuple[int, int]]
+    pieces: Pieces
     client: "_Client"
     folder: Path
 
@@ -154,6 +156,7 @@ def _load(folder: Path, paper: Paper, made_from: dict) -> Index | None:
             {int(key): value for key, value in stored["rewordings"].items()},
             stored["sentence_chunk"],
             [tuple(pair) for pair in stored["sentence_of"]],
+            Pieces.load(folder),
             _client(folder / "chroma"),
             folder,
         )
@@ -164,7 +167,8 @@ def _load(folder: Path, paper: Paper, made_from: dict) -> Index | None:
         ]
         for name, count in zip(("passages", "sentences"), counts, strict=True):
             index.nearest(name, probe, min(1, count))
-        return index if counts == [len(chunks), len(index.sentence_of)] else None
+        entries = len(index.sentence_of)
+        return index if [*counts, len(index.pieces.ends)] == [len(chunks), entries, entries] else None
     except Exception:  # whatever is wrong with a disposable index, the cure is the same: build it again
         _let_go(folder / "chroma")
         return None
@@ -222,8 +226,8 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
     chunks = chunk_pages(paper_pages, paper.id) + chunk_pages(notes_pages, paper.id)
     if not chunks:
         raise InputError(f"There is no passage in “{paper.title}” that could be found. Add the paper in another form.")
-    sentence_of = sentences_to_embed(chunks, has_paper=bool(paper_pages))
-    passages, sentences = vectors_of(chunks, sentence_of, embedder, progress)
+    sentence_of = sentences_to_embed(chunks)
+    passages, sentences, pieces = vectors_of(chunks, sentence_of, embedder, progress)
     rewordings = find_rewordings(chunks, passages, {page.pdf_page: page.raw_text for page in paper_pages})
     target = {note: chunk for chunk, notes in rewordings.items() for note in notes}
     temporary = Path(tempfile.mkdtemp(dir=index_folder(), prefix=f".building-{paper.id}-"))
@@ -245,6 +249,7 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
             "sentence_chunk": [target.get(number, number) for number, _ in sentence_of],
             "sentence_of": sentence_of,
         }
+        pieces.save(temporary)
         (temporary / "passages.json").write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
         (temporary / "manifest.json").write_text(json.dumps(made_from, indent=1), encoding="utf-8")
         os.replace(temporary, folder)

@@ -1,9 +1,10 @@
 """What a question asks for: the things it names, the numbers in it, and the kind of fact that would answer it."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.assistant.terms import STOP_WORDS, stem, words
+from app.assistant.terms import NUMBERED, STOP_WORDS, as_one, plain, stem, words
 from qlora.errors import InputError
 
 MAX_CHARACTERS = 2000
@@ -63,7 +64,8 @@ FACTS: dict[str, tuple[re.Pattern, re.Pattern]] = {
     "count": (
         re.compile(
             r"\bhow (many|much|large|big|high|often|far|strong|strongly)\b"
-            r"|\b(what|which) (number|score|value|size|rate|rank)\b"
+            r"|\b(what|which) (is the |was the )?(\w+ ){0,3}(number|score|value|size|rate|rank|ratio|loss|accuracy"
+            r"|perplexity|length|dimension|width|height|rating|elo|rougel|rouge)\b|\bhow old\b"
         ),
         re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|hundreds?|thousands?|millions?|billions?)\b"),
     ),
@@ -72,13 +74,16 @@ FACTS: dict[str, tuple[re.Pattern, re.Pattern]] = {
 
 @dataclass(frozen=True)
 class Term:
-    """A content word of the question. ``entity`` marks names: capitalised inside the sentence, or holding digits;
-    ``shown`` is the word as it was typed."""
+    """A word of the question. ``entity`` marks names: capitalised inside the sentence, or holding digits; ``exact``
+    that no other word will do (65B, GPT-4, 48 GB); ``asking`` that it only serves to ask; ``shown`` is the word as
+    typed."""
 
     text: str
     stem: str
     entity: bool
     shown: str = ""
+    exact: bool = False
+    asking: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,15 +91,21 @@ class Question:
     """``fact`` is the kind of value that is asked for (a key of :data:`FACTS`) or empty. ``asked`` are the words right
     after what, which or how many; ``counted`` is the last of them when things are counted ("how many attention heads").
     ``unit`` is the stem of what a number is asked of, be it things or a unit ("bits"). ``versions`` are names with a
-    number behind them ("Llama 2"), which stand for something else without it."""
+    number behind them ("Llama 2"), which stand for something else without it; ``sized`` are names with a size ("Guanaco
+    65B") as (name, size). ``words`` are all of its words but stop words, ``terms`` those that do not merely ask."""
 
     text: str
-    terms: tuple[Term, ...]
+    words: tuple[Term, ...]
     fact: str
     asked: tuple[Term, ...] = ()
     counted: Term | None = None
     unit: str = ""
     versions: tuple[str, ...] = ()
+    sized: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(term for term in self.words if not term.asking)
 
     @property
     def entities(self) -> list[Term]:
@@ -115,14 +126,27 @@ def parse(text: str) -> Question:
     if not any(character.isalpha() for character in text):
         raise InputError("There is no word in this question. Ask in words.")
     terms = _terms(text)
-    asked, counting, unit = _asked(text, {term.text: term for term in terms})
+    asked, counting, unit = _asked(text, {term.text: term for term in terms if not term.asking})
     counted = asked[-1] if asked and counting else None
-    return Question(text, terms, _fact(text), asked, counted, unit, _versions(text))
+    sized = tuple(dict.fromkeys(names_with_sizes(text)))
+    return Question(text, terms, _fact(text), asked, counted, unit, _versions(text), sized)
 
 
 _OPENING = re.compile(r"\b(how many|what|which)\s+(?:(?:is|are|was|were)\s+)?(?:(?:the|a|an)\s+)?(.*)", re.IGNORECASE)
+_MEASURES_TEXT = """
+second minute hour day week month year microsecond millisecond dollar euro cent watt kilowatt joule kwh degree celsius
+fahrenheit kelvin hertz megahertz gigahertz ghz mhz metre meter kilometre kilometer mile inch foot pixel gram kilogram
+ton calory token percent flop teraflop bandwidth
+"""
+MEASURES = frozenset(map(stem, _MEASURES_TEXT.split()))
+"""Units and what is measured in them, as stems: no other word stands for one of them."""
 _UNITS = {"gb", "mb", "gib", "mib", "bit", "byte", "hour", "day", "minut", "percent", "token", "dollar"}
 _VERSION = re.compile(r"\b([A-Z][A-Za-z]+)[ -](\d{1,2}(?:\.\d)?)\b(?![\w.-])")
+_SIZE = r"\d+(?:\.\d+)?[ -]?(?:[bm]|billion|million)\b"
+_SIZES = rf"{_SIZE}(?:(?:\s?[,/]\s?(?:and |or )?| and | or | to |-){_SIZE})*"
+_NAME = r"[a-z][\w.]*(?: v\d)?"
+_SIZED = re.compile(rf"(?<![\w.-])(?P<name>{_NAME})[ -](?P<sizes>{_SIZES})", re.IGNORECASE)
+_SIZE_FIRST = re.compile(rf"(?<![\w-])(?P<sizes>{_SIZES})[ -](?P<name>{_NAME})", re.IGNORECASE)
 _NUMBERED_PARTS = {"table", "figure", "fig", "section", "appendix", "equation", "page", "step", "part", "chapter"}
 
 
@@ -152,28 +176,42 @@ def _fact(text: str) -> str:
     return next((kind for kind, (asked, _) in FACTS.items() if asked.search(simple)), "")
 
 
+def names_with_sizes(text: str) -> Iterator[tuple[str, str]]:
+    """("Guanaco", "65b") for every name with a size beside it: "Guanaco 65B", "T5-3B", "the 33B LLaMA", "Guanaco
+    33B and 65B"."""
+    for pattern in (_SIZED, _SIZE_FIRST):
+        for match in pattern.finditer(text):
+            name = match["name"].split(" v")[0]
+            if name.lower() not in STOP_WORDS:
+                for size in re.findall(_SIZE, match["sizes"], re.IGNORECASE):
+                    yield name, plain(size).replace(" ", "")
+
+
 def _terms(text: str) -> tuple[Term, ...]:
     shouted = text.upper() == text
     entities: set[str] = set()
     typed: dict[str, str] = {}
-    raw = _ENTITY.findall(text)
-    for position, word in enumerate(raw):
-        word = word.strip(".-")
-        typed.update(dict.fromkeys(words(word), word))
+    for position, match in enumerate(_ENTITY.finditer(text)):
+        word = match.group().strip(".-")
+        parts = words(word)
+        typed.update(dict.fromkeys(parts, word))
         has_digit = any(character.isdigit() for character in word)
         capital = any(character.isupper() for character in word[1:]) or (word[:1].isupper() and position > 0)
         if (has_digit or capital) and not shouted:
-            entities.update(words(word))
+            entities.update(parts)
     terms: dict[str, Term] = {}
-    for word in words(text):
+    simple = plain(text)
+    for match in NUMBERED.finditer(simple):
+        numbered = match.group()
+        terms[as_one(numbered)] = Term(numbered, as_one(numbered), True, numbered, exact=True)
+    rest = NUMBERED.sub(" ", simple)
+    for word in words(rest):
         name = word in entities and word not in STOP_WORDS
-        if (
-            word in STOP_WORDS
-            or (not name and (word in _ASKING or stem(word) in _ASKING))
-            or (len(word) < 2 and not name)
-        ):
+        if word in STOP_WORDS or (len(word) < 2 and not name):
             continue
-        terms.setdefault(stem(word), Term(word, stem(word), name, typed.get(word, word)))
+        asking = not name and (word in _ASKING or stem(word) in _ASKING)
+        exact = name and any(character.isdigit() for character in word)
+        terms.setdefault(stem(word), Term(word, stem(word), name, typed.get(word, word), exact, asking))
     return tuple(terms.values())
 
 

@@ -4,7 +4,7 @@ from app.assistant.chunking import Chunk
 from app.assistant.grounding import Evidence
 from app.assistant.question import Question, holds_fact
 
-QUOTE_WORDS = 100
+QUOTE_WORDS = 160
 """How far a citation's quote is widened around its core; a longer sentence is quoted whole."""
 STATEMENT_WORDS = 45
 """The same for what stands in the answer itself."""

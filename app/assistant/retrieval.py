@@ -14,10 +14,12 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
+from app.assistant.alignment import Reading
 from app.assistant.chunking import Chunk
 from app.assistant.embedding import MiniLM
 from app.assistant.index import Index
-from app.assistant.terms import plain, tokens
+from app.assistant.spelling import Spelling
+from app.assistant.terms import plain, tokens, words
 
 _RANK_OFFSET = 10
 """Added to every rank before it is inverted; the usual 60 hardly tells first from fifth among a few hundred
@@ -50,6 +52,13 @@ class Search:
         self.index, self.embedder = index, embedder
         self._reworded = {note: chunk for chunk, notes in index.rewordings.items() for note in notes}
         self.candidates = [n for n, chunk in enumerate(index.chunks) if n not in self._reworded]
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        return Spelling(
+            Counter(word for chunk in self.index.chunks for word in words(f"{chunk.heading} {chunk.text}")),
+            self.embedder.dictionary,
+        )
 
     @cached_property
     def documents(self) -> list[Counter[str]]:
@@ -92,33 +101,44 @@ class Search:
                 added.append(short)
         return f"{question} ({', '.join(added)})" if added else question
 
+    def read(self, question: str, corrected: str = "") -> Reading:
+        """The question with its slips of the hand put right (or as ``corrected`` says), its abbreviations written out,
+        and its vectors."""
+        text = corrected or self.spelling.correct(question)
+        expanded = self.expand(text)
+        vectors, pieces = self.embedder.encode_pieces([expanded])
+        return Reading(question, text, expanded, vectors[0], pieces[0], self.embedder.spans(expanded))
+
     def search(self, question: str, k: int = 5) -> list[Hit]:
         """The ``k`` best passages for the question, best first."""
-        expanded = self.expand(question)
-        vector = self.embedder.encode([expanded])[0]
+        return self.find(self.read(question), k)
+
+    def find(self, reading: Reading, k: int) -> list[Hit]:
+        """The same for a question that is read already."""
         passage_score: dict[int, float] = {}
-        for number, cosine in self.index.nearest("passages", vector, min(_DEEP * 2, len(self.index.chunks))):
+        for number, cosine in self.index.nearest("passages", reading.vector, min(_DEEP * 2, len(self.index.chunks))):
             target = self._reworded.get(number, number)
             passage_score[target] = max(passage_score.get(target, -1.0), cosine)
         sentence_score: dict[int, float] = {}
         per_sentence: dict[int, dict[int, float]] = {}
-        for entry, cosine in self.index.nearest("sentences", vector, min(_DEEP * 2, len(self.index.sentence_of))):
+        count = min(_DEEP * 2, len(self.index.sentence_of))
+        for entry, cosine in self.index.nearest("sentences", reading.vector, count):
             number, order = self.index.sentence_of[entry]
             target = self.index.sentence_chunk[entry]
             sentence_score[target] = max(sentence_score.get(target, -1.0), cosine)
             per_sentence.setdefault(number, {})[order] = cosine
-        words = tokens(expanded)
+        stems = tokens(reading.expanded)
         lexical = dict(
-            zip(self.candidates, self._bm25.get_scores(words) if words else np.zeros(len(self.candidates)), strict=True)
+            zip(self.candidates, self._bm25.get_scores(stems) if stems else np.zeros(len(self.candidates)), strict=True)
         )
-        allowed = self._allowed(question)
+        allowed = self._allowed(reading.text)
         fused: Counter[int] = Counter()
         for weight, scores in ((1.0, passage_score), (1.0, sentence_score), (1.2, lexical)):
             best = sorted((n for n in scores if n in allowed and scores[n] > 0), key=lambda n: -scores[n])[:_DEEP]
             for rank, number in enumerate(best):
                 fused[number] += weight / (_RANK_OFFSET + rank)
         for number in fused:
-            fused[number] += self._named(question, self.index.chunks[number])
+            fused[number] += self._named(reading.text, self.index.chunks[number])
         cosine = {n: max(passage_score.get(n, 0.0), sentence_score.get(n, 0.0)) for n in fused}
         return [
             Hit(self.index.chunks[n], n, round(cosine[n], 4), value, per_sentence.get(n, {}))

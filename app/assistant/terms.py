@@ -43,7 +43,12 @@ _SPELLINGS = (
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _WITH_UNIT = re.compile(r"\b(\d+(?:\.\d+)?)[- ]?(gb|mb|gib|mib|bits?|bytes?|k)\b")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?e-?\d+|[a-z]+\d[a-z0-9]*|\d+(?:\.\d+)?[a-z]*|[a-z]+(?:'[a-z]+)?|[α-ω]")
-_COMPOUND = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
+_COMPOUND = re.compile(r"[a-z0-9]+(?:\.\d+)?(?:-[a-z0-9]+(?:\.\d+)?)+")
+_DATA_TYPE = re.compile(r"\b([a-z]{3,})(2|3|4|8|16|32)\b")
+"""Int8, Float4: a type and its bits."""
+UNITS = r"(?:gb|mb|gib|mib|bits?|bytes?)"
+NUMBERED = re.compile(rf"\b(?:(\d+(?:\.\d+)?) {UNITS}|[a-z]+-\d+(?:\.\d+)?)\b(?![\w.]*\d)")
+"""What a number makes one thing of, in :func:`plain` text: 48 GB, 4 bits, GPT-4."""
 # Endings and what takes their place, longest first.
 _SUFFIXES = tuple(
     tuple(pair.split(":"))
@@ -126,11 +131,21 @@ def words(text: str) -> list[str]:
 
 
 def tokens(text: str) -> list[str]:
-    """Stems of the text's words without stop words; a compound (4-bit) counts in its parts and as one."""
+    """Stems of the text's words without stop words; a compound (end-to-end, GPT-4, 48 GB) counts in its parts and as
+    one."""
     simple = plain(text)
     found = [stem(word) for word in words(text) if word not in STOP_WORDS]
-    found += [stem(match.group().replace("-", "")) for match in _COMPOUND.finditer(simple)]
-    return found
+    joined = {stem(match.group().replace("-", "")) for match in _COMPOUND.finditer(simple)}
+    joined |= {as_one(match.group()) for match in NUMBERED.finditer(simple)}
+    for name, bits in _DATA_TYPE.findall(simple):
+        joined |= {stem(name), f"{bits}bit"}
+    return found + sorted(joined)
+
+
+def as_one(numbered: str) -> str:
+    """The token for a match of :data:`NUMBERED`: 48gb, 4bit, gpt4."""
+    joined = numbered.replace("-", "").replace(" ", "")
+    return joined.removesuffix("s") if joined[:1].isdigit() else joined
 
 
 _DEFINED = re.compile(r"((?:[\w-]+[ ]){1,7}[\w-]+)[ ]?\(([A-Za-z][A-Za-z0-9]{1,7})\)")

@@ -4,42 +4,41 @@ import re
 
 import numpy as np
 
+from app.assistant.alignment import Pieces
 from app.assistant.chunking import Chunk
 from app.assistant.embedding import MiniLM
 
 
-def vectors_of(chunks: list[Chunk], sentence_of: list[tuple[int, int]], embedder: MiniLM, progress):
-    """Vectors of the passages and of the sentences. A passage of several sentences has their mean, weighted by length:
-    mean pooling over all of its words would give nearly the same, for twice the work."""
+def vectors_of(
+    chunks: list[Chunk], sentence_of: list[tuple[int, int]], embedder: MiniLM, progress
+) -> tuple[np.ndarray, np.ndarray, Pieces]:
+    """Vectors of the passages, of the sentences, and of the sentences' word pieces. A passage has the mean of its
+    sentences, weighted by length: mean pooling over all of its words would give nearly the same, for twice the work."""
     split: dict[int, list[int]] = {}
     for position, (number, _) in enumerate(sentence_of):
         split.setdefault(number, []).append(position)
     whole = [number for number in range(len(chunks)) if number not in split]
     texts = [_in_context(chunks[number], order) for number, order in sentence_of]
-    vectors = _encode(texts + [chunks[number].context for number in whole], embedder, progress)
+    every = texts + [chunks[number].context for number in whole]
+    distinct = list(dict.fromkeys(every))
+    place = {text: position for position, text in enumerate(distinct)}
+    computed, pieces = embedder.encode_pieces(distinct, progress)
+    vectors = computed[[place[text] for text in every]]
     sentences = vectors[: len(texts)]
     passages = np.zeros((len(chunks), MiniLM.dimension), dtype=np.float32)
     passages[whole] = vectors[len(texts) :]
     for number, positions in split.items():
         mean = np.average(sentences[positions], axis=0, weights=[len(texts[position]) for position in positions])
         passages[number] = mean / np.linalg.norm(mean)
-    return passages, sentences
+    return passages, sentences, Pieces.pack([pieces[place[text]] for text in texts])
 
 
-def _encode(texts: list[str], embedder: MiniLM, progress) -> np.ndarray:
-    """Vectors of the texts, each distinct one computed once."""
-    distinct = list(dict.fromkeys(texts))
-    vectors = dict(zip(distinct, embedder.encode(distinct, progress), strict=True))
-    return np.stack([vectors[text] for text in texts])
-
-
-def sentences_to_embed(chunks: list[Chunk], has_paper: bool) -> list[tuple[int, int]]:
-    """(passage, sentence) pairs that get a vector of their own. References are found by their words, and beside the
-    paper a note is short enough to be one vector."""
+def sentences_to_embed(chunks: list[Chunk]) -> list[tuple[int, int]]:
+    """(passage, sentence) pairs that get a vector of their own; references are found by their words."""
     return [
         (number, order)
         for number, chunk in enumerate(chunks)
-        if chunk.kind != "reference" and len(chunk.sentences) > 1 and not (has_paper and chunk.source == "notes")
+        if chunk.kind != "reference"
         for order in range(len(chunk.sentences))
     ]
 

@@ -5,16 +5,18 @@ only when one place of a passage, a sentence with its neighbours or a table's ro
 names and nearly all of its other words (:mod:`places`), and has them in the same relation (:mod:`relations`).
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from app.assistant.checking.claims import Piece, labels_in, names_in, pieces, words_of
 from app.assistant.checking.places import Match, Place, match, places_of
 from app.assistant.checking.relations import makes_comparison
 from app.assistant.checking.values import contradiction
 from app.assistant.checking.wording import CAUSES
+from app.assistant.chunking import Chunk
 from app.assistant.readers.page import bare
 from app.assistant.retrieval import Hit, Search
 from app.assistant.terms import tokens, words
@@ -34,6 +36,7 @@ _CONTRADICTED, _NAMED_TABLE = 0.4, 0.2
 _LOOKED_AT = 8
 _LONGEST = 1200
 """Characters of a sentence that are looked at."""
+_REFERENCE = re.compile(r"\[[\d,;\s–-]+\]")
 _COMPARED = 12
 
 
@@ -122,6 +125,8 @@ class Checker:
         best = self._best(text, hits)
         if best is None:
             return None
+        if _is_quoted(text, best.place.chunk):
+            return SUPPORTED, [], best
         names, reasons, level = names_in(text, self._names), [], 0
         hard = [word.text for word in best.missing if word.is_number or word.text in names]
         soft = [word.text for word in best.missing if word.text not in hard and not word.is_light]
@@ -148,14 +153,14 @@ class Checker:
 
     def _best(self, text: str, hits: Sequence[Hit]) -> Match | None:
         """The place that supports the sentence best; one that has it word for word at once."""
-        said = bare(text).lower().rstrip(".")
+        said = _own_words(text)
         claim, names = words_of(text), frozenset(names_in(text, self._names)) - self._subject
         labels, similar = labels_in(text), {hit.chunk.id: hit.score for hit in hits}
         matches = []
         for hit in dict.fromkeys(hit.number for hit in hits):
             for number in (hit, *self.search.index.rewordings.get(hit, ())):
                 for place in self._places_of(number):
-                    if said and said in bare(place.chunk.text).lower():
+                    if said and said in _own_words(place.chunk.text):
                         return Match(place, [], 0.0, 1.0, 0.0)
                     matches.append(match(claim, self._subject, names, place))
         matches = sorted(matches, key=lambda item: -item.merit)[:_COMPARED]
@@ -194,6 +199,19 @@ class Checker:
                 for word in sentence.text.split()[1:]:
                     (capital if any(map(str.isupper, word)) else small).update(words(word))
         return frozenset(word for word, n in capital.items() if n >= 2 and n > 3 * small[word] and len(word) > 1)
+
+
+def _is_quoted(text: str, chunk: Chunk) -> bool:
+    """Whether the text is the passage's own, from the start of a sentence on."""
+    said = _own_words(text)
+    rest = [_own_words(" ".join(s.text for s in chunk.sentences[n:])) for n in range(len(chunk.sentences))]
+    return bool(said) and any(part.startswith(said) for part in rest)
+
+
+@lru_cache(maxsize=4096)
+def _own_words(text: str) -> str:
+    """The text as it is compared word for word: without the numbers of references, spaces and hyphens."""
+    return bare(_REFERENCE.sub("", text)).lower().rstrip(".")
 
 
 def _list(names: list[str]) -> str:

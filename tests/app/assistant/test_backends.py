@@ -19,7 +19,7 @@ from qlora.errors import InputError
 from tests.app.assistant.chat_server import ollama_line, ollama_says, openai_says, raw, serving
 
 QUESTION = "How many bits per parameter does double quantization save?"
-GOOD = ("Double Quantization saves ", "0.37 bits ", "per parameter. [1]")
+GOOD = ("Double Quantization saves ", "0.373 bits ", "per parameter. [1]")
 SHORT = Limits(first_token_seconds=2.0, between_seconds=2.0, total_seconds=20.0)
 
 
