@@ -11,7 +11,16 @@ from app.assistant.gallery import Exhibit
 from app.assistant.library import Entry, Paper
 from app.assistant.overview import KeyPoint, Overview
 from app.assistant.similar import Merge, SimilarPaper, Tree
-from app.tabs import ask_library, ask_library_view, ask_overview, ask_overview_view, ask_session, ask_shelf, ask_similar
+from app.tabs import (
+    ask_library,
+    ask_library_view,
+    ask_overview,
+    ask_overview_view,
+    ask_questions,
+    ask_session,
+    ask_shelf,
+    ask_similar,
+)
 from app.text import ask_library as library_text
 from app.text import ask_overview as overview_text
 from qlora.errors import InputError
@@ -264,3 +273,20 @@ def test_work_is_done_once_for_all_who_wait_and_again_after_a_problem():
     while not second.done:
         time.sleep(0.01)
     assert second.result == 2 and shelf.start("a", "label", task) is second
+
+
+def test_questions_go_to_the_chosen_paper_and_its_passage_is_shown(bench, tmp_path):
+    bench.assistant("qlora").open()  # what the page does at the first question
+    opened = SimpleNamespace(done=True, problem="", share=1.0)
+    ask_session.session().opening = lambda: opened
+    ask_session.session().state = opened
+    paper_id = add_tea(tmp_path)
+    assert "Green tea and water" in ask_questions.tell_paper([paper_id]) and ask_questions.tell_paper([]) == ""
+    page = SimpleNamespace(session_hash="a page")
+    question = "How long is green tea steeped?"
+    final = last(ask_questions.answer(question, [], "", [paper_id], "extractive", "", "", page))
+    (answered,) = final.answers
+    assert not answered.declined and answered.citations[0].paper == paper_id
+    assert "2 minutes" in final.conversation and "2 minutes" in final.page
+    elsewhere = last(ask_questions.answer(question, [], "", [], "extractive", "", "", page))
+    assert elsewhere.answers[0].declined, "QLoRA's paper says nothing about tea"
