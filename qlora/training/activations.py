@@ -13,6 +13,8 @@ from qlora.training.activation_plan import ActivationPlan
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_CACHES = ("past_key_values", "past_key_value", "layer_past")
+
 
 def checkpointed_layers(model: "PreTrainedModel") -> list[nn.Module]:
     """The layers whose activations can be computed again, in the order of the forward pass."""
@@ -44,6 +46,8 @@ def _recomputed(layer: nn.Module, forward: Callable, inputs: "OffloadedTensors |
     def forward_again_in_backward(*args: Any, **kwargs: Any) -> Any:
         if not (layer.training and torch.is_grad_enabled()):
             return forward(*args, **kwargs)
+        # Computing the layer again would append its keys and values to a cache a second time.
+        kwargs |= {name: None for name in _CACHES if name in kwargs}
         if inputs is None:
             return checkpoint(forward, *args, use_reentrant=False, **kwargs)
         with saved_tensors_hooks(inputs.pack, inputs.unpack):

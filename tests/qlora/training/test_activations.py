@@ -52,6 +52,17 @@ def test_each_checkpointed_layer_takes_less_and_changes_nothing():
         before = stored
 
 
+def test_a_cache_that_the_model_keeps_is_not_filled_twice():
+    ids = torch.arange(40).view(2, 20) % 64
+    found = []
+    for plan in (ActivationPlan(LAYERS, 0), ActivationPlan(LAYERS, LAYERS)):
+        model = model_with(plan)
+        torch.manual_seed(1)
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, use_cache=True).loss.backward()
+        found.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_evaluation_and_generation_compute_nothing_twice():
     model = model_with(ActivationPlan(LAYERS, LAYERS))
     calls = []
