@@ -6,7 +6,7 @@ averages. The average tells what a text is about; the pieces tell which word of 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,11 +81,17 @@ class Reading:
                 found.setdefault(stem(word), []).extend(inside)
         return found
 
-    def matches(self, stems: Iterable[str], pieces: Pieces, sentences: Sequence[int]) -> np.ndarray:
+    def matches(self, stems: Sequence[str], pieces: Pieces, sentences: Sequence[int]) -> np.ndarray:
         """How well each of the question's words (given by its stem) is matched in each sentence:
         (stems, sentences), the mean over the word's pieces of :meth:`Pieces.nearest`; 0 for a word that is not there.
         """
-        nearest = pieces.nearest(self.pieces, sentences)
-        zero = np.zeros(len(sentences), dtype=np.float32)
-        chosen = [self._pieces_of.get(stem_) for stem_ in stems]
-        return np.stack([nearest[rows].mean(axis=0) if rows else zero for rows in chosen]) if chosen else zero[None][:0]
+        rows = [self._pieces_of.get(stem_, []) for stem_ in stems]
+        matched = np.zeros((len(stems), len(sentences)), dtype=np.float32)
+        needed = sorted({row for chosen in rows for row in chosen})
+        if needed and len(sentences):
+            nearest = pieces.nearest(self.pieces[needed], sentences)
+            place = {row: position for position, row in enumerate(needed)}
+            for number, chosen in enumerate(rows):
+                if chosen:
+                    matched[number] = nearest[[place[row] for row in chosen]].mean(axis=0)
+        return matched

@@ -34,7 +34,7 @@ def compose(question: Question, verdict: Verdict, answering: list[Evidence], evi
         nearest = [cite(item, question) for item in sorted(evidence, key=lambda e: -e.hit.score)[:3]]
         citations = tuple(_numbered(citation, n) for n, (citation, _) in enumerate(nearest, start=1))
         return Answer(question.text, (), citations, True, verdict.reason, verdict=verdict)
-    speaking = sorted(_speaking(answering), key=lambda item: not _defines(question, item))
+    speaking = sorted(_speaking(question, answering), key=lambda item: not _defines(question, item))
     rest = [item for item in evidence if item not in speaking]
     ordered = [*speaking, *rest][:MAX_CITATIONS]
     citations, statements, sentences, seen, length = [], [], [], set(), 0
@@ -110,6 +110,17 @@ def with_disagreements(answer: Answer, found: Sequence[Disagreement], chunks: Se
     return replace(answer, citations=tuple(citations), disagreements=tuple(shown))
 
 
+def beside_disagreements(answering: list[Evidence], found: Sequence[Disagreement]) -> list[Evidence]:
+    """The places that answer, without the notes' sections on these disagreements, which are shown by themselves; all of
+    them where nothing else answers."""
+    told = [
+        item
+        for item in answering
+        if item.hit.chunk.source != "notes" or not item.hit.chunk.section.endswith(tuple(d.heading for d in found))
+    ]
+    return told or answering
+
+
 def _places(disagreement: Disagreement, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, int] | None]:
     """The sentence or row that makes each statement; where the paper cannot be read, the notes' about it."""
     for statement in disagreement.statements:
@@ -133,10 +144,13 @@ def _places(disagreement: Disagreement, chunks: Sequence[Chunk]) -> Iterator[tup
         )
 
 
-def _speaking(answering: list[Evidence]) -> list[Evidence]:
-    """The places whose sentences make the answer. A note speaks beside the paper only where it says more."""
+def _speaking(question: Question, answering: list[Evidence]) -> list[Evidence]:
+    """The places whose sentences make the answer: where a value is asked for, those that have one. A note speaks beside
+    the paper only where it says more."""
     best = answering[0].merit
     near = [item for item in answering if item.merit >= _NEAR * best]
+    if question.fact:
+        near = [item for item in near if item.features["fact"]] or near
     paper = [item for item in near if item.hit.chunk.source == "paper"]
     covered = max((item.coverage + item.exact for item in paper), default=-1.0)
     notes = [item for item in near if item.hit.chunk.source == "notes" and item.coverage + item.exact > covered + 0.05]

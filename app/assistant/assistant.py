@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.assistant import library
-from app.assistant.answering import Answer, compose, compose_written, with_disagreements
+from app.assistant.answering import Answer, beside_disagreements, compose, compose_written, with_disagreements
 from app.assistant.conversation import understood
 from app.assistant.disagreements import about
 from app.assistant.embedding import MiniLM
@@ -147,6 +147,8 @@ class Assistant:
         start = time.perf_counter()
         evidence = grounding.rank(parsed)
         verdict, answering = grounding.judge(parsed, evidence)
+        found = about(parsed.text, self.paper.notes)
+        answering = beside_disagreements(answering, found)
         answer = compose(parsed, verdict, answering, evidence)
         if backend is not None and not answer.declined:
             given = list({item.hit.number: item for item in (*answering, *evidence)}.values())[:_GIVEN]
@@ -159,7 +161,6 @@ class Assistant:
             for statement in answer.statements:
                 yield Token(f"{statement.text} [{statement.citation}] ")
         if not answer.declined:
-            found = about(parsed.text, self.paper.notes)
             answer = with_disagreements(answer, found, grounding.search.index.chunks) if found else answer
         typed = " ".join(question.split())
         yield Finished(

@@ -129,16 +129,29 @@ class Places:
         factor = _ENTITY_WEIGHT if term.entity else _ASKING_WEIGHT if term.asking else 1.0
         return self.search.rarity(term.stem) * factor
 
-    def best(self, question: Question, reading: Reading, hit: Hit) -> Evidence:
-        """The place in the passage that matches most of the question and has a value of the kind that it asks for.
+    def best(self, question: Question, reading: Reading, hits: Sequence[Hit]) -> list[Evidence]:
+        """The place in each passage that matches most of the question and has a value of the kind that it asks for.
 
         What the notes say in other words about the same passage counts for the words that the question uses.
         """
+        windows = [self._all_windows(hit) for hit in hits]
+        sentences = sorted({n for group in windows for w in group for n in (w.sentence, w.before) if n >= 0})
+        stems = [term.stem for term in question.words]
+        matches = reading.matches(stems, self.search.index.pieces, sentences)  # (words, sentences)
+        column = {sentence: number for number, sentence in enumerate(sentences)}
+        return [
+            self._best(question, hit, group, self._matched(question, group, matches, column))
+            for hit, group in zip(hits, windows, strict=True)
+        ]
+
+    def _all_windows(self, hit: Hit) -> list[Window]:
+        """The passage's own places, then those of the notes that say it in other words."""
+        notes = self.search.index.rewordings.get(hit.number, ())
+        return [window for number in (hit.number, *notes) for window in self.windows(number)]
+
+    def _best(self, question: Question, hit: Hit, every: list[Window], matched: np.ndarray) -> Evidence:
         chunk, own = hit.chunk, self.windows(hit.number)
         assert own, "a passage without a sentence that can be quoted"
-        notes = [window for note in self.search.index.rewordings.get(hit.number, ()) for window in self.windows(note)]
-        every = [*own, *notes]
-        matched = self._matched(question, reading, every)  # (words, windows)
         there = np.array([[term.stem in window.stems for window in every] for term in question.words], bool)
         inside = np.array([[term.stem in window.own for window in own] for term in question.words], bool)
         weights = np.array([self.weight(term) for term in question.words])
@@ -148,23 +161,25 @@ class Places:
         named = self._named_rows(question, chunk)
         counted = [self._counts(question, chunk, window) for window in own]
         exact = np.array([c or named.get(w.order, 0) > 0.95 for c, w in zip(counted, own, strict=True)], bool)
+        # Words drawn in a figure have lost their places: which number belongs to what cannot be told from them.
+        drawn = np.array([chunk.sentences[window.order].drawn for window in own], bool)
         here = np.array([bool(question.fact) and holds_fact(question.fact, window.text) for window in own], bool)
+        here &= ~drawn
         row = np.array([window.row and window.order not in named for window in own], bool)
         names = np.array([named.get(window.order, 0.0) for window in own])
         count = len(own)
-        value = coverage[:count] + 0.5 * direct + aligned[:count] + _EXACT * exact + 0.25 * here + 2.0 * names - row
+        value = coverage[:count] + 0.5 * direct + aligned[:count] + _EXACT * exact + 0.25 * here + 2.0 * names - row - drawn
         place = int(value.argmax())
         loose = question.fact in _LOOSE_FACTS
         reached = matched.max(axis=1) if len(matched) else np.zeros(0)
         wording = int(aligned.argmax()) if aligned.max() > aligned[place] else place
         top = max(named.values(), default=0.0)
         features = {
-            "rank": hit.rank_score,
             "similar": hit.score,
-            "covered": float(coverage.max()),
-            "direct": float(direct[place]),
-            "passage": float(content @ [self.search.documents[hit.number][t.stem] > 0 for t in question.words])
-            / (content.sum() or 1.0),
+            "by_sentence": hit.by_sentence,
+            "by_words": hit.by_words,
+            "words": hit.words_share,
+            "named": hit.named,
             "aligned": float(aligned.max()),
             "aligned_place": float(aligned[place]),
             "aligned_passage": float(weights @ reached) / (weights.sum() or 1.0),
@@ -189,25 +204,24 @@ class Places:
             features,
         )
 
-    def _matched(self, question: Question, reading: Reading, windows: Sequence[Window]) -> np.ndarray:
+    @staticmethod
+    def _matched(
+        question: Question, windows: Sequence[Window], matches: np.ndarray, column: dict[int, int]
+    ) -> np.ndarray:
         """How well each word of the question is matched in each window: (words, windows), 0 to 1."""
-        stems = [term.stem for term in question.words]
-        pieces = self.search.index.pieces
-        close = reading.matches(stems, pieces, [window.sentence for window in windows])
-        before = [n for n, window in enumerate(windows) if window.before >= 0]
+        close = matches[:, [column[window.sentence] for window in windows]]
+        before = [number for number, window in enumerate(windows) if window.before >= 0]
         if before:
-            close[:, before] = np.maximum(
-                close[:, before], _BESIDE * reading.matches(stems, pieces, [windows[n].before for n in before])
-            )
+            columns = [column[windows[number].before] for number in before]
+            close[:, before] = np.maximum(close[:, before], _BESIDE * matches[:, columns])
         for row, term in enumerate(question.words):
-            for column, window in enumerate(windows):
-                same = term.stem in window.own
-                if term.exact:
-                    close[row, column] = 1.0 if same else _ABOVE if term.stem in window.stems else 0.0
-                elif same:
-                    close[row, column] = max(close[row, column], _SAME_WORD)
-                elif term.stem in window.stems:
-                    close[row, column] = max(close[row, column], _ABOVE)
+            inside = np.array([term.stem in window.own for window in windows], bool)
+            around = np.array([term.stem in window.stems for window in windows], bool)
+            if term.exact:
+                close[row] = np.where(inside, 1.0, np.where(around, _ABOVE, 0.0))
+            else:
+                floor = np.where(inside, _SAME_WORD, np.where(around, _ABOVE, 0.0))
+                close[row] = np.maximum(close[row], floor)
         return close
 
     def _counts(self, question: Question, chunk: Chunk, window: Window) -> bool:

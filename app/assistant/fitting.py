@@ -40,6 +40,7 @@ class Example:
     ranked: list[Evidence]
     right: np.ndarray
     named: bool
+    by_page: bool
 
     def order(self, merit: dict[str, float]) -> list[Evidence]:
         return sorted(self.ranked, key=lambda item: -sum(merit[name] * item.features[name] for name in merit))
@@ -48,12 +49,16 @@ class Example:
 def examples(assistant: Assistant, questions: list[dict]) -> list[Example]:
     """Every question with the places that search finds for it."""
     grounding = assistant.open()
+    by_page = not grounding.search.index.has_paper
     found = []
     for gold in questions:
         question = parse(grounding.search.spelling.correct(gold["question"]))
         ranked = grounding.rank(question, LOOKED_AT)
-        right = np.array([bool(gold["answerable"]) and holds_answer(item.hit.chunk, gold) for item in ranked], bool)
-        found.append(Example(gold, grounding, question, ranked, right, grounding.refusal_by_name(question) is not None))
+        right = np.array(
+            [bool(gold["answerable"]) and holds_answer(item.hit.chunk, gold, by_page) for item in ranked], bool
+        )
+        named = grounding.refusal_by_name(question) is not None
+        found.append(Example(gold, grounding, question, ranked, np.array(right, bool), named, by_page))
     return found
 
 
@@ -133,7 +138,7 @@ def figures(data: list[Example], weights: dict[str, dict[str, float]]) -> dict[s
             refused.append(no)
             continue
         declined.append(no)
-        right = [holds_answer(item.hit.chunk, example.gold) for item in ranked]
+        right = [holds_answer(item.hit.chunk, example.gold, example.by_page) for item in ranked]
         ranks.append(right.index(True) + 1 if True in right else 0)
     return {
         "recall_at_1": round(float(np.mean([rank == 1 for rank in ranks])), 3),

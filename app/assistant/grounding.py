@@ -62,13 +62,13 @@ class Grounding:
 
     def look(self, question: Question, reading: Reading, looked_at: int = LOOKED_AT) -> list[Evidence]:
         """The same for a question that is read already."""
-        found = [self.places.best(question, reading, hit) for hit in self.search.find(reading, looked_at)]
+        found = self.places.best(question, reading, self.search.find(reading, looked_at))
         return sorted(found, key=lambda item: -item.merit)
 
     def evidence(self, question: Question, hit: Hit) -> Evidence:
         """The best place for the question in this passage."""
         reading = self.search.read(question.text)
-        return self.places.best(self._read(question, reading.text), reading, hit)
+        return self.places.best(self._read(question, reading.text), reading, [hit])[0]
 
     def find(self, text: str, k: int) -> list[Hit]:
         """The ``k`` best passages for the question."""

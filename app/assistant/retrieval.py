@@ -24,6 +24,9 @@ from app.assistant.terms import plain, tokens, words
 _RANK_OFFSET = 10
 """Added to every rank before it is inverted; the usual 60 hardly tells first from fifth among a few hundred
 passages."""
+_PLACE_OFFSET = 5
+_NAMED = 2.0 / _RANK_OFFSET
+"""What being the very table that the question names adds: it outweighs one first place."""
 _DEEP = 60
 _ABOUT_REFERENCES = re.compile(r"\b(references?|bibliography|cit(e|es|ed|ation|ations)|prior work by)\b", re.IGNORECASE)
 _LABEL = re.compile(r"\b(table|figure|fig\.?)\s*(\d+)", re.IGNORECASE)
@@ -32,13 +35,22 @@ _PLACE = re.compile(r"(?:\b(?:section|sec\.?|appendix|app\.?)\s*|§\s*)([A-Z]|\d
 
 @dataclass
 class Hit:
-    """A passage with its place in the fused ranking (``rank_score``) and its cosine with the question (``score``)."""
+    """A passage with its place in the fused ranking (``rank_score``) and its cosine with the question (``score``).
+
+    ``by_sentence`` and ``by_words`` tell its places in the rankings of which the fused one is made, as 1 / (5 + place),
+    0 for none; ``words_share`` is its BM25 score as a share of the best one's; ``named`` is what being the table, figure
+    or section that the question names counts for, 0 to 1.
+    """
 
     chunk: Chunk
     number: int
     score: float
     rank_score: float
     sentence_scores: dict[int, float] = field(default_factory=dict)
+    by_sentence: float = 0.0
+    by_words: float = 0.0
+    words_share: float = 0.0
+    named: float = 0.0
 
 
 class Search:
@@ -133,15 +145,29 @@ class Search:
         )
         allowed = self._allowed(reading.text)
         fused: Counter[int] = Counter()
+        places: list[dict[int, int]] = []
         for weight, scores in ((1.0, passage_score), (1.0, sentence_score), (1.2, lexical)):
             best = sorted((n for n in scores if n in allowed and scores[n] > 0), key=lambda n: -scores[n])[:_DEEP]
-            for rank, number in enumerate(best):
-                fused[number] += weight / (_RANK_OFFSET + rank)
-        for number in fused:
-            fused[number] += self._named(reading.text, self.index.chunks[number])
-        cosine = {n: max(passage_score.get(n, 0.0), sentence_score.get(n, 0.0)) for n in fused}
+            places.append({number: place for place, number in enumerate(best)})
+            for place, number in enumerate(best):
+                fused[number] += weight / (_RANK_OFFSET + place)
+        named = {number: self._named(reading.text, self.index.chunks[number]) for number in fused}
+        for number, share in named.items():
+            fused[number] += _NAMED * share
+        most = max(lexical.values(), default=0.0) or 1.0
+        _, by_sentence, by_words = places
         return [
-            Hit(self.index.chunks[n], n, round(cosine[n], 4), value, per_sentence.get(n, {}))
+            Hit(
+                self.index.chunks[n],
+                n,
+                round(max(passage_score.get(n, 0.0), sentence_score.get(n, 0.0)), 4),
+                value,
+                per_sentence.get(n, {}),
+                1 / (_PLACE_OFFSET + by_sentence[n]) if n in by_sentence else 0.0,
+                1 / (_PLACE_OFFSET + by_words[n]) if n in by_words else 0.0,
+                float(lexical[n]) / most,
+                named[n],
+            )
             for n, value in fused.most_common(k)
         ]
 
@@ -159,14 +185,14 @@ class Search:
 
     @staticmethod
     def _named(question: str, chunk: Chunk) -> float:
-        """A bonus for the table, figure or section that the question names: it outweighs one first place."""
+        """1 for the table or figure that the question names, 0.3 for a passage of the section that it does."""
         for kind, number in _LABEL.findall(question):
             if chunk.label == f"{'Table' if kind.lower() == 'table' else 'Figure'} {number}":
-                return 2.0 / _RANK_OFFSET
+                return 1.0
         for letter, rest in _PLACE.findall(question):
             name = f"{letter.upper()}{rest}"
             if re.match(rf"(?:(?:Section|Appendix) )?{re.escape(name)}(?![\w])", chunk.section):
-                return 0.6 / _RANK_OFFSET
+                return 0.3
         return 0.0
 
 

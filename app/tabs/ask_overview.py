@@ -285,7 +285,7 @@ def _rewritten(overview: "Overview", backend, job: "Job") -> "Overview":
     return made
 
 
-def put(overview: "Overview | None", event: gr.EventData) -> tuple[dict, str, list[str]]:
+def put(overview: Any, event: gr.EventData) -> tuple[dict, str, list[str]]:
     """The suggested question that was clicked, for the Questions part and its box, and the paper to ask it of."""
     from app.tabs.ask_questions import TAB_ID as QUESTIONS
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -128,7 +129,9 @@ def test_retriever_in_langchain_chains(notes_assistant):
     retriever = notes_assistant.retriever(k=3)
     assert isinstance(retriever, BaseRetriever)
     alone = retriever.invoke("What is double quantization?")
-    assert asyncio.run(retriever.ainvoke("What is double quantization?")) == alone
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have an event loop already, a browser's
+        found = elsewhere.submit(asyncio.run, retriever.ainvoke("What is double quantization?")).result()
+    assert found == alone
     batch = retriever.batch(["What is double quantization?", "What are paged optimizers?"])
     assert batch[0] == alone and len(batch[1]) == 3
     chain = retriever | RunnableLambda(lambda documents: [document.metadata["pdf_page"] for document in documents])
