@@ -168,7 +168,8 @@ class Places:
         row = np.array([window.row and window.order not in named for window in own], bool)
         names = np.array([named.get(window.order, 0.0) for window in own])
         count = len(own)
-        value = coverage[:count] + 0.5 * direct + aligned[:count] + _EXACT * exact + 0.25 * here + 2.0 * names - row - drawn
+        speaks = coverage[:count] + 0.5 * direct + aligned[:count] + _EXACT * exact + 0.25 * here + 2.0 * names
+        value = speaks - row - drawn
         place = int(value.argmax())
         loose = question.fact in _LOOSE_FACTS
         reached = matched.max(axis=1) if len(matched) else np.zeros(0)

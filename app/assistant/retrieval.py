@@ -38,8 +38,8 @@ class Hit:
     """A passage with its place in the fused ranking (``rank_score``) and its cosine with the question (``score``).
 
     ``by_sentence`` and ``by_words`` tell its places in the rankings of which the fused one is made, as 1 / (5 + place),
-    0 for none; ``words_share`` is its BM25 score as a share of the best one's; ``named`` is what being the table, figure
-    or section that the question names counts for, 0 to 1.
+    0 for none; ``words_share`` is its BM25 score as a share of the best one's; ``named`` is what being the table,
+    figure or section that the question names counts for, 0 to 1.
     """
 
     chunk: Chunk
