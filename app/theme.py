@@ -1,4 +1,5 @@
-"""The look of the page: gradio's theme on our variables, and every style sheet in one ``<style>`` element.
+"""The look of the page: gradio's theme on our variables, every style sheet in one ``<style>`` element, and the scripts
+of ``app/scripts`` that hold for the whole page.
 
 Colours, and what each of them means, are defined in ``app/styles/base.css`` and nowhere else.
 """
@@ -8,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 STYLES = Path(__file__).parent / "styles"
+SCRIPTS = Path(__file__).parent / "scripts"
 
 # Fonts of the visitor's system only: gradio's default theme ships its own, others load them from Google.
 THEME = gr.themes.Base(
@@ -71,4 +73,5 @@ def head() -> str:
     Not ``launch(css=…)``: gradio puts a prefix before every selector inside ``@media`` and applies the sheet only
     after its own scripts have run, so ``:root`` and the narrow layout would be lost and the first paint unstyled.
     """
-    return f"<style>\n{css()}\n</style>"
+    scripts = "\n".join(script.read_text(encoding="utf-8") for script in sorted(SCRIPTS.glob("*.js")))
+    return f"<style>\n{css()}\n</style>\n<script>\n{scripts}\n</script>"

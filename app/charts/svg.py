@@ -10,6 +10,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from app.charts.frame import Data, framed
 from app.charts.palette import PALETTE
 
 if TYPE_CHECKING:
@@ -70,16 +71,19 @@ def to_svg(figure: Figure, *, title: str, description: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def chart(draw: Callable[[int], Figure], *, narrow: bool, title: str, description: str) -> str:
-    """A ``<figure>`` with the chart drawn for a wide or a narrow page.
+def chart(
+    draw: Callable[[int], Figure], *, narrow: bool, title: str, description: str, data: Data | None = None
+) -> str:
+    """A ``<figure>`` with the chart drawn for a wide or a narrow page, its table and its buttons.
 
     Args:
         draw: makes the figure for a width in CSS pixels.
         narrow: whether the page is.
         title, description: as for :func:`to_svg`.
+        data: the chart's numbers (:class:`app.charts.frame.Data`).
     """
     drawing = to_svg(draw(NARROW_PX if narrow else WIDE_PX), title=title, description=description)
-    return f'<figure class="chart">{drawing}</figure>'
+    return framed(drawing, title=title, data=data)
 
 
 def _drop_page_wide_parts(root: ElementTree.Element) -> None:

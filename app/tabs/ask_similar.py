@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.charts import markup
+from app.charts.frame import Data
 from app.charts.svg import chart
-from app.charts.table import table, table_twin
+from app.charts.table import table
 from app.tabs import viewport
 from app.tabs.ask_library_view import progress
 from app.text import ask_library as text
@@ -156,10 +157,11 @@ def _tree(tree: "Tree", title: str, narrow: bool, chosen: str = "") -> str:
         narrow=narrow,
         title=title,
         description=tree_description(names, merges, kind=tree.kind),
-    ) + table_twin(
-        tree_text.COLUMNS,
-        tree_rows(names, merges),
-        caption=tree_text.TABLE_CAPTION,
-        summary=common.SHOW_AS_TABLE,
-        left_aligned=True,
+        data=Data(
+            tree_text.COLUMNS,
+            tree_rows(names, merges),
+            ("{}",) * len(tree_text.COLUMNS),
+            tree_text.TABLE_CAPTION,
+            left_aligned=True,
+        ),
     )

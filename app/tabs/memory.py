@@ -6,6 +6,7 @@ from dataclasses import replace
 import gradio as gr
 
 from app.charts import markup
+from app.charts.frame import Data
 from app.charts.svg import chart
 from app.charts.table import table
 from app.tabs import memory_figure6, viewport
@@ -46,8 +47,6 @@ def build(blocks: gr.Blocks) -> None:
                 tied = gr.Checkbox(_FIRST.tied_embeddings, label=text.TIED)
         with gr.Column(scale=3, min_width=320):
             own = gr.HTML(elem_id="memory-own")
-            with gr.Accordion(text.TABLE_OWN_LABEL, open=False, visible=False) as fold:
-                components = gr.HTML()
             comparison = gr.HTML(elem_id="memory-comparison")
     narrow, width_changed = viewport.watch(blocks, TAB_ID)
     settings = [
@@ -63,7 +62,7 @@ def build(blocks: gr.Blocks) -> None:
         double_quantization,
         narrow,
     ]
-    panels = [own, fold, components, comparison]
+    panels = [own, comparison]
     quiet = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
     redraw = {"fn": draw_own, "inputs": settings, "outputs": panels, "js": viewport.FILL_IN, **quiet}
     free = (method, rank, batch, sequence, optimizer, checkpointing, double_quantization)
@@ -101,7 +100,7 @@ def draw_own(
     checkpointing: bool,
     double_quantization: bool,
     narrow: bool,
-) -> tuple[str, dict, str, str]:
+) -> tuple[str, str]:
     """Panels for one setting; what is not a number or out of range stands in their place as a sentence."""
     numbers = (hidden_size, layers, heads, key_value_heads, intermediate_size, vocabulary_size)
     try:
@@ -122,12 +121,10 @@ def draw_own(
         )
         by_method = {name: estimate(shape, replace(options, method=name)) for name in METHODS}
     except InputError as problem:
-        return markup.problem(str(problem)), gr.update(visible=False), "", ""
+        return markup.problem(str(problem)), ""
     result = by_method[method]
     return (
         _own_panel(shape, options, result, bool(narrow)),
-        gr.update(visible=True),
-        _component_table(shape, method, result),
         _comparison(shape, options, by_method),
     )
 
@@ -172,26 +169,28 @@ def _own_panel(shape: LlamaShape, options: EstimateOptions, result: MemoryEstima
             narrow=narrow,
             title=text.STEP_TITLE,
             description=text.OWN_DESCRIPTION.format(shape=shape.name, moments=described),
+            data=_components(shape, options.method, result),
         )
         + markup.note(note)
     )
 
 
-def _component_table(shape: LlamaShape, method: str, result: MemoryEstimate) -> str:
+def _components(shape: LlamaShape, method: str, result: MemoryEstimate) -> Data:
     peak = result.moments[result.peak_moment]
     rows = [
         (
             label,
-            f"{result.components[name]:,}",
-            f"{result.components[name] / 2**20:,.1f}",
-            f"{100 * peak[name] / result.peak_bytes:.1f} %" if name in peak else text.NOT_AT_PEAK,
+            result.components[name],
+            result.components[name] / 2**20,
+            100 * peak[name] / result.peak_bytes if name in peak else text.NOT_AT_PEAK,
         )
         for name, label in text.COMPONENTS.items()
     ]
     caption = text.TABLE_OWN_CAPTION.format(
         shape=shape.name, method=text.METHOD_NAMES[method], moment=text.MOMENTS[result.peak_moment].lower()
     )
-    return table(text.TABLE_OWN, rows, caption=caption)
+    formats = ("{}", "{:,}", "{:,.1f}", "{:.1f} %")
+    return Data(text.TABLE_OWN, rows, formats, caption, summary=text.TABLE_OWN_LABEL)
 
 
 def _comparison(shape: LlamaShape, options: EstimateOptions, by_method: dict[str, MemoryEstimate]) -> str:

@@ -6,8 +6,9 @@ from html import escape
 from pathlib import Path
 
 from app.charts import markup
+from app.charts.frame import Data
 from app.charts.svg import chart
-from app.charts.table import table, table_twin
+from app.charts.table import table_twin
 from app.text import common
 from app.text import memory as text
 from qlora.errors import InputError
@@ -93,17 +94,16 @@ def panel(narrow: bool) -> str:
             narrow=narrow,
             title=text.FIGURE6_TITLE,
             description=text.FIGURE6_DESCRIPTION.format(sizes=described),
+            data=_numbers(ours, paper),
         )
         + markup.note(text.FIGURE6_NOTE)
-        + _difference_table(ours, paper)
         + _formulas(paper)
         + _unexplained(ours, paper, labels, lowest_65b)
     )
 
 
-def _difference_table(ours: dict[str, dict[str, float]], paper: dict[str, dict[str, float]]) -> str:
-    columns = [text.TABLE_FIGURE6_PART]
-    columns += [column.format(size=size) for size in ours for column in text.TABLE_FIGURE6_COLUMNS]
+def _numbers(ours: dict[str, dict[str, float]], paper: dict[str, dict[str, float]]) -> Data:
+    """Formula and print of every bar in MiB, and their difference in %."""
     rows = []
     for part, name in (*text.FIGURE6_PARTS.items(), (None, text.TABLE_FIGURE6_SUM)):
         row = [name]
@@ -111,9 +111,12 @@ def _difference_table(ours: dict[str, dict[str, float]], paper: dict[str, dict[s
             formula, printed = (
                 sum(parts.values()) if part is None else parts[part] for parts in (ours[size], paper[size])
             )
-            row += [mib_text(formula), mib_text(printed), difference_text(formula, printed)]
+            row += [formula, printed, difference_text(formula, printed)]
         rows.append(row)
-    return table(columns, rows, caption=text.TABLE_FIGURE6_CAPTION)
+    columns = [text.TABLE_FIGURE6_PART]
+    columns += [column.format(size=size) for size in ours for column in text.TABLE_FIGURE6_COLUMNS]
+    formats = ("{}", *("{:,.6g}", "{:,.6g}", "{}") * len(ours))
+    return Data(columns, rows, formats, text.TABLE_FIGURE6_CAPTION)
 
 
 def _formulas(paper: dict[str, dict[str, float]]) -> str:

@@ -7,3 +7,5 @@ COMPUTED = "computed by formula"
 FROM_THE_PAPER = "from the paper"
 
 SHOW_AS_TABLE = "Show these numbers as a table"
+SAVE = "Save as"
+SAVE_AS = "Save “{title}” as {kind}"
