@@ -207,17 +207,34 @@ def moves_in_words(moves: Sequence[events.PageMoved]) -> list[str]:
     """Moves as sentences; pages that moved for one reason, one after the other, share one."""
     sentences = []
     for (step, direction, reason), group in itertools.groupby(moves, lambda m: (m.step, m.direction, m.reason)):
-        numbers = [str(move.page) for move in group]
+        numbers = _runs([move.page for move in group])
         what = text.PAGE_REASONS.get((direction, reason))
         if what is None:
             what = text.PAGE_OTHER_REASON[direction].format(reason=reason)
-        one, many = text.PAGE_NUMBERS
-        pages = one.format(page=numbers[0])
+        one, in_a_row, many = text.PAGE_NUMBERS
+        pages = (one if numbers[0].isdigit() else in_a_row).format(page=numbers[0])
         if len(numbers) > 1:
             pages = many.format(pages=", ".join(numbers[:-1]), last=numbers[-1])
         when = text.PAGE_STEP.format(step=step) if step else text.PAGE_BEFORE_FIRST
         sentences.append(text.PAGE_MOVE.format(when=when, pages=pages, what=what))
     return sentences
+
+
+def _runs(numbers: Sequence[int]) -> list[str]:
+    """Numbers as text; three or more that follow each other, up or down, as "7 to 3"."""
+    told, rest = [], list(numbers)
+    while rest:
+        direction = rest[1] - rest[0] if len(rest) > 1 else 0
+        length = 1
+        while abs(direction) == 1 and length < len(rest) and rest[length] == rest[0] + direction * length:
+            length += 1
+        if length >= 3:
+            told.append(text.PAGE_RUN.format(first=rest[0], last=rest[length - 1]))
+        else:
+            length = 1
+            told.append(str(rest[0]))
+        rest = rest[length:]
+    return told
 
 
 def samples_html(told: Story) -> str:

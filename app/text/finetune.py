@@ -142,7 +142,8 @@ PAGES_SUMMARY = (
 )
 PAGES_LATEST = "Latest moves"
 PAGE_MOVE = "{when}: {pages} {what}."
-PAGE_NUMBERS = ("page {page}", "pages {pages} and {last}")
+PAGE_NUMBERS = ("page {page}", "pages {page}", "pages {pages} and {last}")
+PAGE_RUN = "{first} to {last}"
 PAGE_STEP = "Step {step:,}"
 PAGE_REASONS = {
     ("out", "activations"): "left the device: room for activations",

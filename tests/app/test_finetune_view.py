@@ -159,6 +159,15 @@ def test_neighbouring_moves_share_a_sentence():
     ]
 
 
+def test_pages_that_follow_each_other_are_told_as_a_run():
+    down = [move(3, page) for page in (9, 8, 7, 6, 2)]
+    assert view.moves_in_words(down) == ["Step 3: pages 9 to 6 and 2 left the device: room for activations."]
+    up = [move(3, page) for page in (1, 2, 3)]
+    assert view.moves_in_words(up) == ["Step 3: pages 1 to 3 left the device: room for activations."]
+    two = [move(3, page) for page in (1, 2)]
+    assert view.moves_in_words(two) == ["Step 3: pages 1 and 2 left the device: room for activations."]
+
+
 @pytest.mark.parametrize(
     ("log", "words"),
     [
