@@ -1,24 +1,23 @@
 """The page: a heading and the tabs in their order."""
 
 import functools
+import json
+from html import escape
 
 import gradio as gr
 
 from app.endpoints import ENDPOINTS
-from app.tabs import ask, finetune, memory, quantize
-from app.text import page
+from app.tabs import ask, finetune, memory, quantize, start
+from app.text import page, tour
 from qlora.errors import InputError
 
-TABS = (quantize, memory, finetune, ask)
+TABS = (start, quantize, memory, finetune, ask)
 
 
 def build_interface() -> gr.Blocks:
     """The whole page, not yet served. Nothing heavy is loaded here: tabs fill themselves after the first paint."""
     with gr.Blocks(title=page.TITLE, analytics_enabled=False) as blocks:
-        gr.HTML(
-            f"<header class='page-heading'><h1>{page.HEADING}</h1><p class='lead'>{page.LEAD}</p>"
-            f"<p class='note'>{page.PAPER}</p></header>"
-        )
+        gr.HTML(_heading())
         # Before the tabs, whose private handlers would take these names.
         for endpoint in ENDPOINTS:
             gr.api(_with_errors(endpoint), api_name=endpoint.__name__, concurrency_limit=4)
@@ -27,6 +26,21 @@ def build_interface() -> gr.Blocks:
                 with gr.Tab(tab.TITLE, id=tab.TAB_ID):
                     tab.build(blocks)
     return blocks
+
+
+def _heading() -> str:
+    """The page's name, what scripts need to know of the tabs, and the button of the tour (``app/scripts/tour.js``)."""
+    names = escape(json.dumps({tab.TAB_ID: tab.TITLE for tab in TABS}))
+    words = {
+        name.lower(): getattr(tour, name) for name in ("START", "RESUME", "NAME", "BACK", "NEXT", "END", "LEAVE", "AT")
+    }
+    stops = [stop for stop in tour.STOPS if stop[2] in {tab.TAB_ID for tab in TABS}]
+    planned = escape(json.dumps({"stops": stops, "words": words}))
+    return (
+        f'<header class="page-heading" data-tabs="{names}"><h1>{page.HEADING}</h1><p class="lead">{page.LEAD}</p>'
+        f'<p class="note">{page.PAPER}</p>'
+        f'<button type="button" id="page-tour" data-tour="{planned}">{tour.START}</button></header>'
+    )
 
 
 def _with_errors(endpoint):

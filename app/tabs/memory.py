@@ -9,7 +9,7 @@ from app.charts import markup
 from app.charts.frame import Data
 from app.charts.svg import chart
 from app.charts.table import table
-from app.tabs import memory_figure6, viewport
+from app.tabs import address, memory_figure6, viewport
 from app.text import common
 from app.text import memory as text
 from qlora.errors import InputError
@@ -72,7 +72,10 @@ def build(blocks: gr.Blocks) -> None:
     figure_redraw = {"fn": memory_figure6.panel, "inputs": [narrow], "outputs": [figure], "js": viewport.FILL_IN}
     width_changed.click(**figure_redraw, **quiet)
     blocks.load(**figure_redraw, **quiet)
-    blocks.load(**redraw)
+    named = {"model": model, "method": method, "rank": rank, "batch": batch, "tokens": sequence}
+    named |= {"optimizer": optimizer, "checkpointing": checkpointing, "nested": double_quantization, "tied": tied}
+    read = address.keep(blocks, named | dict(zip(text.SHAPE_FIELDS, sizes, strict=True)))
+    read.then(fill_in_shape, model, [*sizes, tied], **quiet).then(**redraw)
 
 
 def fill_in_shape(model: str) -> list:
@@ -162,7 +165,7 @@ def _own_panel(shape: LlamaShape, options: EstimateOptions, result: MemoryEstima
         share=f"{share:.0f}" if share >= 10 else f"{share:.2g}",
     )
     return (
-        markup.panel_title(text.STEP_TITLE, kind=common.COMPUTED)
+        markup.panel_title(text.STEP_TITLE, kind=common.COMPUTED, ask=text.STEP_QUESTION)
         + markup.conclusion(conclusion)
         + chart(
             functools.partial(moments_figure, moments=result.moments),
@@ -207,7 +210,7 @@ def _comparison(shape: LlamaShape, options: EstimateOptions, by_method: dict[str
         shape=shape.name, batch=options.batch_size, sequence=options.sequence_length
     )
     return (
-        markup.panel_title(text.COMPARISON_TITLE, kind=common.COMPUTED)
+        markup.panel_title(text.COMPARISON_TITLE, kind=common.COMPUTED, ask=text.COMPARISON_QUESTION)
         + markup.conclusion(text.COMPARISON_CONCLUSION.format(lora=lora, full=full))
         + table(text.TABLE_COMPARISON, rows, caption=caption, chosen=text.METHOD_NAMES[options.method])
     )

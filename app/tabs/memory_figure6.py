@@ -87,7 +87,9 @@ def panel(narrow: bool) -> str:
         for size, parts in ours.items()
     )
     return (
-        markup.panel_title(text.FIGURE6_TITLE, kind=common.COMPUTED, beside=common.FROM_THE_PAPER)
+        markup.panel_title(
+            text.FIGURE6_TITLE, kind=common.COMPUTED, beside=common.FROM_THE_PAPER, ask=text.FIGURE6_QUESTION
+        )
         + markup.conclusion(conclusion)
         + chart(
             functools.partial(figure6_figure, ours=ours, paper=paper, labels=labels),

@@ -159,3 +159,7 @@ COMPARISON_CONCLUSION = (
     "QLoRA's peak is {lora:.0f} % of LoRA's on a 16-bit model and {full:.1f} % of full finetuning's."
 )
 NO_CARD = "none of them"
+
+FIGURE6_QUESTION = "Which parts make up the memory of finetuning in Figure 6?"
+STEP_QUESTION = "How does gradient checkpointing change the memory of the input gradients?"
+COMPARISON_QUESTION = "How much memory does regular 16-bit finetuning of a 65B model need, and how much does QLoRA?"
