@@ -11,16 +11,27 @@ _MOST_VALUES = 65_536
 _MOST_PASSAGES = 20
 
 
-def ask(question: str) -> dict[str, Any]:
-    """Answer a question about the QLoRA paper with its own passages, or say that the paper does not answer it.
+def ask(question: str, papers: list[str] | str = "", compare: bool = False) -> dict[str, Any]:
+    """Answer a question about the QLoRA paper, or about other papers of the library, with their own passages, or say
+    that they do not answer it.
 
     Args:
         question: in English, up to 2,000 characters.
+        papers: identifiers of papers, as a list or separated by commas; the QLoRA paper if left out.
+        compare: put the question to each of several papers, so that each is cited or said to have nothing about it.
 
     Returns:
         question, answer, declined, seconds, and citations: each with paper, pdf_page, section, quote and score.
     """
-    return _assistant().ask(question).record()
+    from app.tabs.ask_shelf import shelf
+
+    names = papers.split(",") if isinstance(papers, str) else papers
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"papers must be a list of identifiers, or some separated by commas, not {papers!r}.")
+    chosen = [name for name in map(str.strip, names) if name]
+    if compare and len(set(chosen)) < 2:
+        raise InputError("A comparison needs two papers or more. Name them in papers.")
+    return shelf().asking(chosen, compare).ask(question).record()
 
 
 def retrieve(question: str, k: int = 5) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from app.assistant.assistant import Assistant
 from app.assistant.checking import CheckReport
 from app.assistant.evaluation import evaluate, read_questions
 from app.assistant.library import papers
+from app.assistant.selection import asking
 from qlora.errors import InputError
 
 _MAX_BYTES = 200_000
@@ -35,7 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--paper", default="", metavar="ID", help="a paper of papers/manifest.toml (default: the first)"
+        "--paper",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="a paper of the library (default: the first); several with ask, check and index: give it again",
     )
     common.add_argument("--notes-only", action="store_true", help="answer from the notes even if the PDF is there")
     common.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -45,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--questions", type=Path, metavar="FILE", help='JSON lines with a "question" each')
     ask.add_argument("--backend", default=backends.EXTRACTIVE, choices=backends.NAMES, help="who writes the answer")
     ask.add_argument("--model", default="", metavar="NAME", help="what the back-end runs: a name, or a folder (local)")
+    ask.add_argument(
+        "--compare", action="store_true", help="put the question to each of several papers, so that each is cited"
+    )
     ask.add_argument("--adapter", default="", metavar="FOLDER", help="an adapter or a training run's folder (local)")
     ask.set_defaults(run=_ask)
 
@@ -63,11 +71,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _assistant(options: argparse.Namespace) -> Assistant:
+def _assistants(options: argparse.Namespace) -> list[Assistant]:
+    """One a chosen paper, all with one embedding model."""
     known = {paper.id: paper for paper in papers()}
-    if options.paper and options.paper not in known:
-        raise InputError(f"There is no paper “{options.paper}”. Known papers: {', '.join(known)}.")
-    return Assistant(known.get(options.paper), with_pdf=not options.notes_only)
+    for wanted in options.paper:
+        if wanted not in known:
+            raise InputError(f"There is no paper “{wanted}”. Known papers: {', '.join(known)}.")
+    chosen = [known[wanted] for wanted in dict.fromkeys(options.paper)] or [None]
+    opened = [Assistant(paper, with_pdf=not options.notes_only) for paper in chosen]
+    for other in opened[1:]:
+        other.embedder = opened[0].embedder
+    return opened
+
+
+def _assistant(options: argparse.Namespace) -> Assistant:
+    first, *others = _assistants(options)
+    if others:
+        raise InputError("This command takes one paper. Give --paper once.")
+    return first
 
 
 def _ask(options: argparse.Namespace) -> int:
@@ -79,9 +100,12 @@ def _ask(options: argparse.Namespace) -> int:
         else [r["question"] for r in read_questions(options.questions)]
     )
     backend = backends.make(options.backend, options.model, options.adapter)
-    assistant = _assistant(options)
+    assistants = _assistants(options)
+    if options.compare and len(assistants) < 2:
+        raise InputError("A comparison needs two papers or more. Give --paper several times.")
+    asked = asking(assistants, options.compare)
     for question in questions:
-        answer = assistant.ask(question, backend=backend)
+        answer = asked.ask(question, backend=backend)
         print(json.dumps(answer.record(), ensure_ascii=False) if options.json else _readable(answer), flush=True)
     return 0
 
@@ -95,6 +119,8 @@ def _readable(answer: Answer) -> str:
         lines.append("Nearest passages:")
     for citation in answer.citations:
         origin = "from the paper" if citation.source == "paper" else "from our notes"
+        if name := answer.names.get(citation.paper):
+            origin = f"“{name}”" if citation.source == "paper" else f"our notes on “{name}”"
         lines.append(f"[{citation.number}] {origin}, p. {citation.pdf_page}, {citation.section}: {citation.quote}")
     return "\n".join(lines) + "\n"
 
@@ -107,7 +133,7 @@ def _check(options: argparse.Namespace) -> int:
         text = raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Cannot read {options.text}: {error}. Give a UTF-8 text file.") from error
-    report = _assistant(options).check(text)
+    report = asking(_assistants(options)).check(text)
     print(json.dumps(report.record(), ensure_ascii=False) if options.json else _readable_report(report))
     return 0
 
@@ -123,7 +149,12 @@ def _readable_report(report: CheckReport) -> str:
 
 
 def _index(options: argparse.Namespace) -> int:
-    assistant = _assistant(options)
+    for assistant in _assistants(options):
+        _index_one(assistant, options.json)
+    return 0
+
+
+def _index_one(assistant: Assistant, as_json: bool) -> None:
     start = time.perf_counter()
     built = False
 
@@ -143,7 +174,7 @@ def _index(options: argparse.Namespace) -> int:
         "built": built,
         "seconds": round(time.perf_counter() - start, 2),
     }
-    if options.json:
+    if as_json:
         print(json.dumps(result))
     else:
         origin = "the paper and our notes" if result["pdf"] else "our notes (no PDF)"
@@ -152,7 +183,6 @@ def _index(options: argparse.Namespace) -> int:
         )
     if found.problem:
         print(f"note: {found.problem}", file=sys.stderr)
-    return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -52,11 +52,34 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class AskedPaper:
+    """One of the papers that a question was put to. ``name`` is its title, cut short where that still tells it from the
+    others. In a comparison, ``nothing`` says why this paper does not answer it and is empty where it does; ``nearest``
+    is the number of the passage that then comes nearest, 0 where none is about it."""
+
+    id: str
+    name: str
+    nothing: str = ""
+    nearest: int = 0
+
+    @property
+    def silence(self) -> str:
+        """A sentence about a paper that does not answer."""
+        if not self.nothing:
+            return ""
+        if self.nearest:
+            return f"“{self.name}” does not say. {self.nothing} The nearest passage is [{self.nearest}]."
+        return f"“{self.name}” has nothing on this. {self.nothing}"
+
+
+@dataclass(frozen=True)
 class ShownDisagreement:
-    """Statements of the paper that contradict each other, and the number of each one's citation (0 for none)."""
+    """Statements of the paper that contradict each other, and the number of each one's citation (0 for none). ``paper``
+    names it where several were asked."""
 
     disagreement: Disagreement
     citations: tuple[int, ...]
+    paper: str = ""
 
     @property
     def text(self) -> str:
@@ -64,7 +87,8 @@ class ShownDisagreement:
         for statement, number in zip(self.disagreement.statements, self.citations, strict=True):
             mark = f" [{number}]" if number else ""
             said.append(f"{statement.says} ({statement.place}, p. {statement.page}){mark}")
-        return f"The paper disagrees with itself about {self.disagreement.about}: {'; '.join(said)}."
+        who = f"“{self.paper}”" if self.paper else "The paper"
+        return f"{who} disagrees with itself about {self.disagreement.about}: {'; '.join(said)}."
 
 
 @dataclass(frozen=True)
@@ -78,6 +102,8 @@ class Answer:
     ``backend`` wrote the answer. From ``extractive`` come ``statements``; from a language model ``written``, whose
     ``sentences`` are checked, ``steps`` (what it looked up) and the ``model``'s name. ``notice`` is a sentence for the
     visitor: why the extractive answer came instead, or that little of what was written is supported.
+
+    ``papers`` are those that were asked where they are several; ``compared`` tells that each of them had to be heard.
     """
 
     question: str
@@ -96,6 +122,18 @@ class Answer:
     steps: tuple["ToolStep", ...] = ()
     notice: str = ""
     disagreements: tuple[ShownDisagreement, ...] = ()
+    papers: tuple[AskedPaper, ...] = ()
+    compared: bool = False
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Of every paper that was asked, by its identifier; empty where it was one."""
+        return {paper.id: paper.name for paper in self.papers}
+
+    @property
+    def silences(self) -> list[str]:
+        """A sentence for each compared paper that has nothing."""
+        return [paper.silence for paper in self.papers if paper.nothing]
 
     @property
     def body(self) -> str:
@@ -105,8 +143,8 @@ class Answer:
     @property
     def text(self) -> str:
         if self.declined:
-            return f"The paper does not say. {self.reason}".strip()
-        return " ".join([self.body, *(shown.text for shown in self.disagreements)])
+            return f"{'The papers do' if self.papers else 'The paper does'} not say. {self.reason}".strip()
+        return " ".join([self.body, *self.silences, *(shown.text for shown in self.disagreements)])
 
     def record(self) -> dict:
         """One line of the command line's JSON."""
@@ -124,6 +162,8 @@ class Answer:
             "steps": [asdict(step) for step in self.steps],
             "notice": self.notice,
             "disagreements": [shown.text for shown in self.disagreements],
+            "papers": [asdict(paper) for paper in self.papers],
+            "compared": self.compared,
         }
 
     def full_record(self) -> dict:

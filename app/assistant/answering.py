@@ -89,8 +89,10 @@ def compose_written(
     )
 
 
-def with_disagreements(answer: Answer, found: Sequence[Disagreement], chunks: Sequence[Chunk]) -> Answer:
-    """The answer with the paper's contradicting statements about it, each cited."""
+def with_disagreements(
+    answer: Answer, found: Sequence[Disagreement], chunks: Sequence[Chunk], paper: str = ""
+) -> Answer:
+    """The answer with the paper's contradicting statements about it, each cited; ``paper`` names it among several."""
     citations, shown = list(answer.citations), []
     for disagreement in found:
         numbers = []
@@ -99,15 +101,15 @@ def with_disagreements(answer: Answer, found: Sequence[Disagreement], chunks: Se
                 numbers.append(0)
                 continue
             chunk, order = place
-            sentence = chunk.sentences[order]
-            same = next((c for c in citations if c.pdf_page == chunk.pdf_page and sentence.text in c.quote), None)
+            sentence, page = chunk.sentences[order], (chunk.paper, chunk.pdf_page)
+            same = next((c for c in citations if (c.paper, c.pdf_page) == page and sentence.text in c.quote), None)
             if same is None:
                 same = _citation(chunk, sentence.text, sentence.boxes, 0.0)
                 same = _numbered(same, max((c.number for c in citations), default=0) + 1)
                 citations.append(same)
             numbers.append(same.number)
-        shown.append(ShownDisagreement(disagreement, tuple(numbers)))
-    return replace(answer, citations=tuple(citations), disagreements=tuple(shown))
+        shown.append(ShownDisagreement(disagreement, tuple(numbers), paper))
+    return replace(answer, citations=tuple(citations), disagreements=(*answer.disagreements, *shown))
 
 
 def beside_disagreements(answering: list[Evidence], found: Sequence[Disagreement]) -> list[Evidence]:

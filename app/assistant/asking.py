@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from app.assistant.answering import Answer, compose_written
 from app.assistant.conversation import understood
 from app.assistant.grounding import Evidence, Grounding
+from app.assistant.paper import Paper
 from app.assistant.question import Question, parse
 from app.assistant.retrieval import Hit, PaperRetriever
 
@@ -45,6 +46,11 @@ class Found:
 class Asking(ABC):
     """Questions to one paper (:class:`app.assistant.assistant.Assistant`) or to several
     (:class:`app.assistant.selection.Selection`)."""
+
+    @property
+    @abstractmethod
+    def papers(self) -> list[Paper]:
+        """What is asked."""
 
     @property
     @abstractmethod

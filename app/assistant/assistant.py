@@ -52,6 +52,10 @@ class Assistant(Asking):
         self._opened: tuple[Path | None, Grounding] | None = None
         self._checker: Checker | None = None
 
+    @property
+    def papers(self) -> list[Paper]:
+        return [self.paper]
+
     def find_pdf(self) -> FoundPdf:
         return library.find_pdf(self.paper, self.folder) if self.with_pdf else FoundPdf(None)
 

@@ -1,5 +1,6 @@
 """One record a paper, whether it is named in the manifest or was added by the visitor."""
 
+import textwrap
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,11 @@ class Paper:
     def arxiv_name(self) -> str:
         """The arXiv number with its version, where one is known; empty for a paper that is not from there."""
         return f"{self.arxiv}v{self.version}" if self.version else self.arxiv
+
+    @property
+    def short_title(self) -> str:
+        """What stands before the title's colon: "QLoRA" of "QLoRA: Efficient Finetuning of Quantized LLMs"."""
+        return textwrap.shorten(self.title.split(":")[0].strip() or self.title, 60, placeholder="…")
 
     @property
     def file_name(self) -> str:

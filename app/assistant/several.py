@@ -1,22 +1,18 @@
 """Questions over several papers: their passages in one ranking, and each paper heard when papers are compared."""
 
-import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from app.assistant import comparing
 from app.assistant.evidence import Evidence
 from app.assistant.grounding import LOOKED_AT, Grounding, Verdict, not_mentioned
-from app.assistant.question import Question, parse
-from app.assistant.retrieval import Hit, PaperRetriever
+from app.assistant.key_points import choose
+from app.assistant.question import MAX_CHARACTERS, Question, parse
+from app.assistant.retrieval import Hit
 from app.assistant.spelling import Spelling
-from app.assistant.terms import plain, words
+from app.assistant.terms import stem, words
 
-_COMPARING = re.compile(
-    r"\b(compar\w+|contrast\w*|versus|vs|differ(?:s|ed|ence|ences|ent)?|distinguish\w*|in common|both papers"
-    r"|(?:each|either|all)(?: of the| of these)? papers?)\b",
-    re.IGNORECASE,
-)
 _FIRST = 5
 """Among so many passages every compared paper is heard."""
 
@@ -50,10 +46,34 @@ class SeveralPapers:
     def compared(self, question: Question) -> list[str]:
         """The papers that the question sets against one another: those that it names, all when it compares without
         naming two, none when it does not compare."""
-        named = [paper for paper, grounding in self.groundings.items() if _is_named(question.text, grounding)]
+        named = [
+            paper
+            for paper, grounding in self.groundings.items()
+            if comparing.is_named(question.text, grounding.search.index.paper)
+        ]
         if len(named) > 1:
             return named
-        return list(self.groundings) if _COMPARING.search(question.text) else []
+        return list(self.groundings) if comparing.compares(question.text) else []
+
+    def asked_of(self, question: Question, paper: str, compared: Collection[str]) -> Question | None:
+        """What a comparison asks of one of the ``compared`` papers; None when it names nothing beside the papers."""
+        grounding = self.groundings[paper]
+        papers = [self.groundings[other].search.index.paper for other in compared]
+        text = comparing.subject(self.read(question).text, papers, grounding.search.idf)
+        if not any(character.isalpha() for character in text):
+            return None
+        asked = parse(f"{text}?")
+        return asked if asked.terms else None
+
+    def main_point(self, paper: str) -> Evidence | None:
+        """The place that tells most of what the paper is about."""
+        grounding = self.groundings[paper]
+        points = choose(grounding.search.index)
+        if not points:
+            return None
+        point = max(points, key=lambda item: item.merit)
+        hit = Hit(grounding.search.index.chunks[point.chunk], point.chunk, 0.0, 0.0)
+        return replace(grounding.evidence(parse(point.text[:MAX_CHARACTERS]), hit), order=point.orders[0], rows=())
 
     def rank(self, question: Question, looked_at: int = LOOKED_AT) -> list[Evidence]:
         """The best places in all papers, in order of merit; in a comparison each paper's best is among the first."""
@@ -69,44 +89,68 @@ class SeveralPapers:
         """The ``k`` best passages of all papers."""
         return [item.hit for item in self.rank(parse(text), max(k, LOOKED_AT))[:k]]
 
-    def retriever(self, k: int = 5) -> PaperRetriever:
-        """The passages as a LangChain retriever; the documents' metadata say which paper they are from."""
-        return PaperRetriever(find=self.find, k=k)
+    def evidence(self, question: Question, hit: Hit) -> Evidence:
+        """The best place for the question in this passage."""
+        return self.groundings[hit.chunk.paper].evidence(question, hit)
 
     def judge(self, question: Question, ranked: list[Evidence]) -> tuple[Verdict, list[Evidence]]:
-        """Whether any of the papers answers, and the places that answer, in the order of ``ranked``. What one paper
-        does not name and another does is not held against either."""
+        """Whether any of the papers answers, and the places that answer, in the order of ``ranked``. A paper that never
+        mentions what the question names does not answer; that the question calls another paper by its name is not held
+        against it."""
         question = self.read(question)
         unknown = [set(grounding.unknown_names(question)) for grounding in self.groundings.values()]
         if unknown and (nowhere := set.intersection(*unknown)):
-            return not_mentioned([name for name in _in_order(question, nowhere)]), []
-        verdicts: list[Verdict] = []
+            return self._of_all(not_mentioned(_in_order(question, nowhere))), []
+        verdicts: dict[str, Verdict] = {}
         answering: list[Evidence] = []
         for paper, grounding in self.groundings.items():
             own = [item for item in ranked if item.hit.chunk.paper == paper]
-            verdict, places = grounding.verdict(self._of(question, paper), sorted(own, key=lambda item: -item.merit))
-            verdicts.append(verdict)
+            asked = self._of(question, paper)
+            verdicts[paper], places = grounding.verdict(asked, sorted(own, key=lambda item: -item.merit))
             answering += places
-        best = max(verdicts, key=lambda verdict: (verdict.answers, verdict.support), default=Verdict(False, 0.0))
+        best = max(verdicts.values(), key=lambda verdict: (verdict.answers, verdict.support))
+        if not best.answers:
+            return self.refusal(verdicts), []
         return best, [item for item in ranked if any(item is place for place in answering)]
 
+    def refusal(self, verdicts: Mapping[str, Verdict]) -> Verdict:
+        """None of the papers answers: the reasons of all, each once.
+
+        Args:
+            verdicts: one a paper, by identifier; none of them answers.
+        """
+        best = max(verdicts.values(), key=lambda verdict: verdict.support)
+        if len({verdict.reason for verdict in verdicts.values()}) == 1:
+            return self._of_all(best)
+        names = self.names()
+        reasons = [f"“{names[paper]}”: {v.reason[:1].lower()}{v.reason[1:]}" for paper, v in verdicts.items()]
+        return replace(best, reason=" ".join(reasons))
+
+    @staticmethod
+    def _of_all(verdict: Verdict) -> Verdict:
+        reason = verdict.reason
+        for one, all_of_them in (
+            ("The paper never mentions", "No paper mentions"),
+            ("The paper says nothing", "No paper says anything"),
+        ):
+            if reason.startswith(one):
+                reason = f"{all_of_them}{reason.removeprefix(one)}"
+        return replace(verdict, reason=reason)
+
+    def names(self) -> dict[str, str]:
+        """What each paper is called in answers: its short title where that tells it from the others, else its whole
+        title."""
+        papers = {paper: grounding.search.index.paper for paper, grounding in self.groundings.items()}
+        short = Counter(paper.short_title for paper in papers.values())
+        return {key: p.short_title if short[p.short_title] == 1 else p.title for key, p in papers.items()}
+
     def _of(self, question: Question, paper: str) -> Question:
-        """The question as put to one paper: without the names that only the others know."""
+        """The question as put to one paper: without the words by which it calls the others."""
         grounding = self.groundings[paper]
-        others = [other for name, other in self.groundings.items() if name != paper]
-        kept = tuple(
-            term
-            for term in question.words
-            if not term.entity or grounding.knows(term) or not any(other.knows(term) for other in others)
-        )
-        unknown = set(grounding.unknown_names(question))
-        elsewhere = {name for name in unknown if not all(name in other.unknown_names(question) for other in others)}
-        return replace(
-            question,
-            words=kept,
-            versions=tuple(version for version in question.versions if version not in elsewhere),
-            sized=tuple(pair for pair in question.sized if f"{pair[0]} {pair[1]}" not in elsewhere),
-        )
+        others = [other.search.index.paper for name, other in self.groundings.items() if name != paper]
+        called = {stem(word) for other in others for name in comparing.names_of(other) for word in words(name)}
+        kept = tuple(term for term in question.words if grounding.knows(term) or term.stem not in called)
+        return replace(question, words=kept)
 
 
 def _each_heard(found: list[Evidence], papers: list[str]) -> list[Evidence]:
@@ -128,12 +172,3 @@ def _each_heard(found: list[Evidence], papers: list[str]) -> list[Evidence]:
 
 def _in_order(question: Question, names: set[str]) -> list[str]:
     return sorted(names, key=lambda name: question.text.lower().find(name.lower()))
-
-
-def _is_named(text: str, grounding: Grounding) -> bool:
-    """Whether the text has the paper's identifier, its short title (what stands before the colon) or an author's
-    surname."""
-    paper = grounding.search.index.paper
-    said = f" {' '.join(words(text))} "
-    names = [paper.id, paper.title.split(":")[0], *(author.split()[-1] for author in paper.authors if author.strip())]
-    return any(f" {' '.join(words(name))} " in said for name in names if plain(name).strip())

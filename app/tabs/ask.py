@@ -15,7 +15,7 @@ def build(blocks: gr.Blocks) -> None:
     """A heading and the inner tabs; nothing is read before it is needed."""
     gr.HTML(f"<h2>{text.HEADING}</h2><p class='lead'>{text.LEAD}</p>")
     visitor = ask_visitor.build(blocks)
-    # Identifiers of papers; questions go to the last of them, and to the first paper of all while there is none.
+    # Identifiers of the papers that questions are put to; the first of all while there is none.
     selected = gr.State([])
     with gr.Tabs(elem_id="ask-parts") as parts:
         with gr.Tab(ask_questions.TITLE, id=ask_questions.TAB_ID):

@@ -11,7 +11,7 @@ from app.tabs.ask_sources_view import chip
 from app.text import ask as text
 
 if TYPE_CHECKING:
-    from app.assistant.answering import Answer, Citation, ShownDisagreement, Statement
+    from app.assistant.answer import Answer, AskedPaper, Citation, ShownDisagreement, Statement
     from app.assistant.backends import ToolStep
     from app.assistant.checking import CheckedSentence
 
@@ -22,7 +22,7 @@ _CITED = re.compile(r"\s*\[(\d+(?:\s*,\s*\d+)*)\]([.,;:!?]?)")
 
 def statement(part: "Statement", answer: "Answer", entry: int, chosen: str) -> str:
     """A quoted sentence, or rows of a table, with the number of its source."""
-    mark = chip(answer.citations[part.citation - 1], entry, chosen)
+    mark = chip(answer.citations[part.citation - 1], entry, chosen, answer.names)
     if part.rows:
         head = "".join(f"<th>{escape(cell)}</th>" for cell in part.columns)
         head = f"<thead><tr>{head}</tr></thead>" if head else ""
@@ -47,7 +47,7 @@ def written(answer: "Answer", entry: int, chosen: str) -> str:
         for match in _CITED.finditer(piece):
             known = [by_number[number] for number in map(int, match[1].split(",")) if number in by_number]
             parts.append(escape(piece[end : match.start()]))
-            chips = "".join(f"&nbsp;{chip(citation, entry, chosen)}" for citation in known)
+            chips = "".join(f"&nbsp;{chip(citation, entry, chosen, answer.names)}" for citation in known)
             parts.append(f"{match[2]}{chips}" if known else escape(match[0]))
             end = match.end()
         return "".join([*parts, escape(piece[end:])])
@@ -56,15 +56,17 @@ def written(answer: "Answer", entry: int, chosen: str) -> str:
     for sentence in answer.sentences:
         parts.append(with_chips(answer.written[end : sentence.start]))
         inside = with_chips(answer.written[sentence.start : sentence.end])
-        parts.append(_sentence(sentence, inside) if sentence.verdict else inside)
+        held = by_number.get(sentence.number)
+        name = answer.names.get(held.paper, "") if held else ""
+        parts.append(_sentence(sentence, inside, name) if sentence.verdict else inside)
         end = sentence.end
     parts.append(with_chips(answer.written[end:]))
     return f'<div class="ask-answer"><p class="ask-written">{"".join(parts)}</p></div>{_judgement(answer.sentences)}'
 
 
-def _sentence(sentence: "CheckedSentence", inside: str) -> str:
+def _sentence(sentence: "CheckedSentence", inside: str, paper: str) -> str:
     verdict = sentence.verdict
-    why = _why(sentence)
+    why = _why(sentence, paper)
     label = f"{text.VERDICTS[verdict]}. {why}".strip()
     return (
         f'<span class="ask-sentence" data-verdict="{escape(verdict)}"><span class="ask-said">{inside}</span>'
@@ -73,13 +75,15 @@ def _sentence(sentence: "CheckedSentence", inside: str) -> str:
     )
 
 
-def _why(sentence: "CheckedSentence") -> str:
+def _why(sentence: "CheckedSentence", paper: str) -> str:
+    """The reasons for the verdict; ``paper`` is what the passage's paper is called, where several were asked."""
     reasons = list(sentence.reasons)
     if sentence.quote:
         quote = " ".join(sentence.quote.split())
         quote = quote if len(quote) <= _SHOWN_QUOTE else f"{quote[:_SHOWN_QUOTE].rsplit(' ', 1)[0]} …"
-        pattern = text.STANDS if sentence.verdict == "supported" else text.NEAREST_SENTENCE
-        reasons.append(pattern.format(page=sentence.pdf_page, quote=quote))
+        patterns = (text.NEAREST_IN, text.STANDS_IN) if paper else (text.NEAREST_SENTENCE, text.STANDS)
+        pattern = patterns[sentence.verdict == "supported"]
+        reasons.append(pattern.format(page=sentence.pdf_page, quote=quote, name=paper))
     return " ".join(reasons)
 
 
@@ -122,6 +126,27 @@ def steps(done: "Iterable[ToolStep]") -> str:
     return f'<ul class="ask-steps">{"".join(rows)}</ul>' if rows else ""
 
 
+def by_paper(answer: "Answer", entry: int, chosen: str) -> str:
+    """A comparison in the papers' own words: under each paper's name what it says, or that it says nothing."""
+    paper_of = {citation.number: citation.paper for citation in answer.citations}
+    said = []
+    for paper in answer.papers:
+        own = [part for part in answer.statements if paper_of[part.citation] == paper.id]
+        body = "".join(statement(part, answer, entry, chosen) for part in own)
+        said.append(f'<h4 class="ask-of">{escape(paper.name)}</h4>{body}{silence(paper, answer, entry, chosen)}')
+    return "".join(said)
+
+
+def silence(paper: "AskedPaper", answer: "Answer", entry: int, chosen: str) -> str:
+    """That a compared paper does not answer, with the passage that comes nearest; nothing for one that does."""
+    if not paper.nothing:
+        return ""
+    near = next((citation for citation in answer.citations if citation.number == paper.nearest), None)
+    pattern = text.DOES_NOT_SAY if near else text.HAS_NOTHING
+    mark = f"&nbsp;{chip(near, entry, chosen, answer.names)}" if near else ""
+    return f'<p class="ask-silence">{escape(pattern.format(name=paper.name, reason=paper.nothing))}{mark}</p>'
+
+
 def disagreement(shown: "ShownDisagreement", citations: "Iterable[Citation]", entry: int, chosen: str) -> str:
     """The statements that contradict each other, each with its place."""
     by_number = {citation.number: citation for citation in citations}
@@ -131,7 +156,8 @@ def disagreement(shown: "ShownDisagreement", citations: "Iterable[Citation]", en
         mark = chip(by_number[number], entry, chosen) if number in by_number else ""
         place = text.PLACE_ON_PAGE.format(place=said.place, page=said.page)
         rows.append(f"<tr><td>{escape(said.says)}</td><td>{escape(place)}</td><td>{mark}</td></tr>")
-    caption = text.DISAGREES.format(about=shown.disagreement.about)
+    pattern = text.DISAGREES_NAMED if shown.paper else text.DISAGREES
+    caption = pattern.format(about=shown.disagreement.about, name=shown.paper)
     return (
         f'<table class="ask-disagreement"><caption>{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

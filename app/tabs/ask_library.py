@@ -1,4 +1,4 @@
-"""Papers in the Ask tab: the list, adding and removing, and which of them questions are asked over."""
+"""Papers in the Ask tab: the list, adding and removing, and which of them questions are put to."""
 
 import time
 import uuid
@@ -18,11 +18,17 @@ TITLE = text.TITLE
 _POLL_SECONDS = 0.3
 _ADDING, _REINDEXING = "add:", "reindex:"
 
-# A click on a paper's button reaches Python as the event's data. A list that asks something has its answer focused.
+# A click on a paper's button reaches Python as the event's data, and so does a tick, with all papers that are ticked.
+# A list that asks something has its answer focused.
 _SEND_ACTION = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-action]');
   if (button) trigger('select', {action: button.dataset.action, paper: button.dataset.of});
+});
+element.addEventListener('change', (event) => {
+  if (!event.target.matches('[data-tick]')) return;
+  const ticked = [...element.querySelectorAll('[data-tick]:checked')].map((box) => box.dataset.tick);
+  trigger('input', {papers: ticked, last: event.target.dataset.tick});
 });
 watch('value', () => requestAnimationFrame(() => element.querySelector('[data-focus]')?.focus()));
 """
@@ -32,23 +38,13 @@ def build(blocks: gr.Blocks, tab: gr.Tab, selected: gr.State) -> None:
     """Lay the part out inside ``tab``; the list is read when the tab is first opened.
 
     Args:
-        selected: identifiers of papers; questions go to the last of them.
+        selected: identifiers of the papers that questions are put to.
     """
-    from app.assistant.paper import manifest_papers
-
-    first = manifest_papers()[0]
     gr.HTML(f'<p class="lead">{text.LEAD}</p>')
     listing = gr.HTML(
         markup.note(text.LOADING), elem_id="library-list", js_on_load=_SEND_ACTION, apply_default_css=False
     )
     done = gr.HTML(elem_id="library-done", elem_classes="ask-place")
-    choice = gr.Radio(
-        [(first.title, first.id)],
-        value=first.id,
-        label=text.CHOICE,
-        info=text.CHOICE_INFO,
-        elem_id="library-choice",
-    )
     gr.HTML(f'<h3 class="panel-title">{text.ADD_TITLE}</h3>{view.limits()}')
     with gr.Row(elem_id="library-add"):
         upload = gr.UploadButton(
@@ -73,7 +69,7 @@ def build(blocks: gr.Blocks, tab: gr.Tab, selected: gr.State) -> None:
     similar_of = ask_similar.build(blocks)
 
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
-    seen = [listing, choice, selected, similar_of]
+    seen = [listing, selected, similar_of]
     tab.select(show, selected, [done, *seen], concurrency_limit=8, **hidden)
     upload.upload(add_files, [upload, selected], [added, *seen], concurrency_limit=4, **hidden)
     gr.on([get.click, arxiv.submit], add_arxiv, [arxiv, selected], [added, *seen], concurrency_limit=4, **hidden)
@@ -81,23 +77,34 @@ def build(blocks: gr.Blocks, tab: gr.Tab, selected: gr.State) -> None:
     # What was said of an earlier deed goes when the next one begins.
     gr.on([upload.upload, get.click, arxiv.submit], lambda: "", None, done, queue=False, **hidden)
     listing.select(lambda: "", None, added, queue=False, **hidden)
-    choice.input(lambda chosen: [chosen], choice, selected, queue=False, **hidden)
+    listing.input(tick, selected, [done, *seen], queue=False, **hidden)
 
 
-def _shown(selected: list[str], removing: str = "") -> tuple[str, dict, list[str], dict]:
-    """The list, the choice, what is chosen of the papers that there are, and the choice of one to compare."""
+def _shown(selected: list[str], removing: str = "", focused: str = "") -> tuple[str, list[str], dict]:
+    """The list, what is ticked of the papers that there are, and the choice of one to compare."""
     from app.assistant import library
 
     entries = library.catalogue()
     known = [entry.paper.id for entry in entries]
     kept = [paper_id for paper_id in selected if paper_id in known] or known[:1]
     choices = [(entry.paper.title, entry.paper.id) for entry in entries]
-    return (
-        view.papers(entries, removing),
-        gr.update(choices=choices, value=kept[-1] if kept else None),
-        kept,
-        gr.update(choices=choices),
-    )
+    return view.papers(entries, kept, removing, focused), kept, gr.update(choices=choices)
+
+
+def tick(selected: list[str], event: gr.EventData) -> tuple:
+    """Questions go to the papers that are ticked; the last one's tick stays."""
+    from app.assistant import library
+
+    papers, last = [str(paper) for paper in event.papers], str(event.last)
+    try:
+        titles = {paper.id: paper.title for paper in library.papers()}
+        ticked = [paper for paper in titles if paper in papers]
+        if not ticked:
+            return view.said(text.ONE_STAYS), *_shown([last], focused=last)
+        said = text.ASKED_ONE.format(title=titles[ticked[0]]) if len(ticked) == 1 else text.ASKED_SEVERAL
+        return view.said(said.format(count=len(ticked))), gr.skip(), ticked, gr.skip()
+    except InputError as error:
+        return markup.problem(str(error)), *_shown(selected)
 
 
 def show(selected: list[str]) -> Iterator[tuple]:
@@ -107,11 +114,11 @@ def show(selected: list[str]) -> Iterator[tuple]:
     try:
         yield "", *_shown(selected)
     except InputError as error:
-        yield markup.problem(str(error)), *[gr.skip()] * 4
+        yield markup.problem(str(error)), *[gr.skip()] * 3
         return
     jobs = [job for prefix in (_ADDING, _REINDEXING) for job in shelf().under_way(prefix)]
     while pending := [job for job in jobs if not job.done]:
-        yield view.progress(pending[0].label, pending[0].share), *[gr.skip()] * 4
+        yield view.progress(pending[0].label, pending[0].share), *[gr.skip()] * 3
         time.sleep(_POLL_SECONDS)
     if jobs:
         yield "", *_shown(selected)
@@ -136,7 +143,7 @@ def add_arxiv(number: str, selected: list[str]) -> Iterator[tuple]:
     try:
         name, _ = parse_id(number)
     except InputError as error:
-        yield markup.problem(str(error)), *[gr.skip()] * 4
+        yield markup.problem(str(error)), *[gr.skip()] * 3
         return
     label = text.GETTING.format(name=name)
     yield from _add(label, lambda job: library.add_arxiv(number, job.progress), selected)
@@ -166,7 +173,7 @@ def _add(label: str, get, selected: list[str]) -> Iterator[tuple]:
 
 def _followed(job) -> Iterator[tuple]:
     while not job.done:
-        yield view.progress(job.label, job.share), *[gr.skip()] * 4
+        yield view.progress(job.label, job.share), *[gr.skip()] * 3
         time.sleep(_POLL_SECONDS)
 
 

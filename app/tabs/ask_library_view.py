@@ -13,13 +13,25 @@ if TYPE_CHECKING:
 _KIB, _MIB = 2**10, 2**20
 
 
-def papers(entries: Sequence["Entry"], removing: str = "") -> str:
-    """The papers with what can be done to each; of the one that is ``removing``, the question whether to."""
-    items = "".join(_item(entry, entry.paper.id == removing) for entry in entries)
-    return f'<ul class="library">{items}</ul>'
+def papers(entries: Sequence["Entry"], ticked: Sequence[str] = (), removing: str = "", focused: str = "") -> str:
+    """The papers, each with a box to tick and with what can be done to it.
+
+    Args:
+        ticked: identifiers of those that questions are put to.
+        removing: of the one that is asked about whether to remove it.
+        focused: of the one whose box has the focus when the list is drawn.
+    """
+    items = "".join(
+        _item(entry, entry.paper.id in ticked, entry.paper.id == removing, entry.paper.id == focused)
+        for entry in entries
+    )
+    return (
+        f'<fieldset class="library-choice"><legend>{escape(text.CHOICE)} <span>{escape(text.CHOICE_INFO)}</span>'
+        f'</legend><ul class="library">{items}</ul></fieldset>'
+    )
 
 
-def _item(entry: "Entry", removing: bool) -> str:
+def _item(entry: "Entry", ticked: bool, removing: bool, focused: bool) -> str:
     paper = entry.paper
     facts = [text.MADE_FROM[entry.made_from]]
     if entry.pages:
@@ -44,7 +56,9 @@ def _item(entry: "Entry", removing: bool) -> str:
         )
         actions += "</div>"
     return (
-        f'<li class="library-paper" data-paper="{escape(paper.id)}"><h4>{escape(paper.title)}</h4>'
+        f'<li class="library-paper" data-paper="{escape(paper.id)}"><h4><label class="library-tick">'
+        f'<input type="checkbox" data-tick="{escape(paper.id)}"{" checked" if ticked else ""}'
+        f"{' data-focus' if focused else ''}><span>{escape(paper.title)}</span></label></h4>"
         f'<ul class="library-facts">{said}</ul>{actions}</li>'
     )
 

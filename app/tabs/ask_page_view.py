@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from app.assistant.library import Paper
 
 
-def page(citation: "Citation", paper: "Paper", picture: bytes | None, size: tuple[float, float]) -> str:
+def page(citation: "Citation", paper: "Paper", picture: bytes | None, size: tuple[float, float], name: str = "") -> str:
     """The chosen source: its quote, and the page with the quote marked, or the note that it comes from.
 
     Args:
         picture: the page as PNG; None for a note.
         size: width and height of the page in points.
+        name: what the paper is called, where several were asked.
     """
     head = (
         f'<p class="ask-page-head"><span class="ask-number">{citation.number}</span>'
-        f'<span class="origin">{escape(origin(citation))}</span> <span>{escape(where(citation))}</span></p>'
+        f'<span class="origin">{escape(origin(citation, name))}</span> <span>{escape(where(citation))}</span></p>'
     )
     foot = f"{_copying(citation, paper)}{_credit(paper)}"
     if picture is None:

@@ -18,7 +18,7 @@ from qlora.errors import InputError
 
 if TYPE_CHECKING:
     from app.assistant.answering import Answer
-    from app.assistant.assistant import Assistant
+    from app.assistant.asking import Asking
     from app.assistant.backends import Backend
 
 TAB_ID = "ask-questions"
@@ -55,11 +55,15 @@ def build(blocks: gr.Blocks, visitor: gr.Textbox, selected: gr.State) -> gr.Text
     question box.
 
     Args:
-        selected: identifiers of papers; questions go to the last of them.
+        selected: identifiers of the papers that questions are put to; the first of all where there are none.
     """
     answers, chosen = gr.State([]), gr.State("")
     row = paper.build()
-    asked_of = gr.HTML(elem_id="ask-asked-of", elem_classes="ask-slot")
+    with gr.Row(elem_id="ask-asked-row"):
+        asked_of = gr.HTML(elem_id="ask-asked-of", elem_classes="ask-slot", scale=1, min_width=260)
+        comparing = gr.Checkbox(
+            label=text.COMPARE, visible=False, container=False, scale=0, min_width=240, elem_id="ask-compare"
+        )
     with gr.Row(elem_id="ask-columns"):
         with gr.Column(scale=6, min_width=320):
             with gr.Row(elem_id="ask-form"):
@@ -98,7 +102,7 @@ def build(blocks: gr.Blocks, visitor: gr.Textbox, selected: gr.State) -> gr.Text
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
     # "multiple": a second question while one is answered gets a sentence instead of silence.
     asking = {"concurrency_limit": 4, "trigger_mode": "multiple", **hidden}
-    told = [answers, visitor, selected, *writer]
+    told = [answers, visitor, selected, comparing, *writer]
     for trigger in (question.submit, ask.click):
         trigger(answer, [question, *told], shown, **asking)
     for button in examples:
@@ -109,7 +113,8 @@ def build(blocks: gr.Blocks, visitor: gr.Textbox, selected: gr.State) -> gr.Text
     conversation.select(show_source, answers, [page, chosen], queue=False, **hidden)
     conversation.like(vote, [answers, chosen, visitor], [conversation, problem], queue=False, **hidden)
     paper.wire(blocks, row, question)
-    selected.change(tell_paper, selected, asked_of, queue=False, **hidden)
+    selected.change(tell_papers, selected, [asked_of, comparing], queue=False, **hidden)
+    blocks.load(tell_papers, selected, [asked_of, comparing], queue=False, **hidden)
     visitor.change(visitors.earlier, visitor, earlier, queue=False, **hidden)
     return question
 
@@ -119,6 +124,7 @@ def answer(
     answers: list,
     visitor: str,
     selected: list[str],
+    comparing: bool,
     who: str,
     adapter: str,
     model: str,
@@ -130,7 +136,7 @@ def answer(
     try:
         asked = parse(question).text
         writer = writers.backend(who, adapter, model)
-        assistant = _assistant_of(selected)
+        papers = _asked(selected, comparing)
     except InputError as error:
         yield Shown(problem=markup.problem(str(error)))
         return
@@ -138,19 +144,17 @@ def answer(
         if turn is None:
             yield Shown(problem=markup.problem(text.BUSY))
             return
-        yield from _follow(turn, answers, visitor, writer, assistant)
+        yield from _follow(turn, answers, visitor, writer, papers)
 
 
-def _follow(
-    turn: Turn, answers: list, visitor: str, writer: "Backend | None", assistant: "Assistant"
-) -> Iterator[Shown]:
+def _follow(turn: Turn, answers: list, visitor: str, writer: "Backend | None", papers: "Asking") -> Iterator[Shown]:
     from app.tabs.ask_session import session
 
     current = session()
     opening = current.opening()
     yield Shown(
         question="",
-        pending=_pending(turn, writer),
+        pending=_pending(turn, writer, papers),
         problem="",
         ask=gr.update(visible=False),
         stop=gr.update(visible=True, value=text.STOP, interactive=True),
@@ -160,11 +164,11 @@ def _follow(
         yield Shown().with_status()
     if opening.done and not opening.problem:
         history = [(earlier.question, earlier.text) for earlier in answers]
-        turn.start(assistant, history, writer)
+        turn.start(papers, history, writer)
         drawn = ""
         while not turn.done:
             time.sleep(_LOOK_SECONDS)
-            if (now := _pending(turn, writer)) != drawn:
+            if (now := _pending(turn, writer, papers)) != drawn:
                 drawn = now
                 yield Shown(pending=now)
     ready = Shown(pending="", ask=gr.update(visible=True), stop=gr.update(visible=False)).with_status()
@@ -177,24 +181,28 @@ def _follow(
         yield _with_answer(ready, [*answers, turn.answer][-_KEPT_ANSWERS:], visitor)
 
 
-def _assistant_of(selected: list[str]) -> "Assistant":
-    """The one of the paper that questions go to."""
+def _asked(selected: list[str], comparing: bool = False) -> "Asking":
+    """Who answers from the papers that are ticked."""
     from app.tabs.ask_session import session
     from app.tabs.ask_shelf import shelf
 
     first = session().assistant
-    return shelf().assistant(selected[-1]) if selected and selected[-1] != first.paper.id else first
+    if set(selected) <= {first.paper.id}:
+        return first
+    return shelf().asking(selected, comparing and len(selected) > 1)
 
 
-def tell_paper(selected: list[str]) -> str:
-    """Which paper questions go to, where it is not the first one."""
-    from app.assistant.paper import manifest_papers
+def tell_papers(selected: list[str]) -> tuple[str, dict]:
+    """Which papers questions are asked of, where there is a choice, and whether they can be compared."""
+    from app.assistant import library
 
     try:
-        asked = _assistant_of(selected).paper
-    except InputError as error:  # it was removed meanwhile
-        return markup.problem(str(error))
-    return "" if asked.id == manifest_papers()[0].id else markup.note(text.ASKED_OF.format(title=asked.title))
+        titles = {paper.id: paper.title for paper in library.papers()}
+    except InputError as error:
+        return markup.problem(str(error)), gr.update(visible=False)
+    asked = [titles[paper] for paper in selected if paper in titles] or list(titles.values())[:1]
+    told = view.asked_of(asked) if len(titles) > 1 else ""
+    return told, gr.update(visible=len(asked) > 1)
 
 
 def _with_answer(ready: Shown, answers: "Sequence[Answer]", visitor: str) -> Shown:
@@ -212,18 +220,18 @@ def _with_answer(ready: Shown, answers: "Sequence[Answer]", visitor: str) -> Sho
     )
 
 
-def _pending(turn: Turn, writer: "Backend | None") -> str:
+def _pending(turn: Turn, writer: "Backend | None", papers: "Asking") -> str:
     """The turn as far as it is."""
-    from app.tabs.ask_session import session
-
     if turn.stop.is_set():
         waiting = text.STOPPING
     elif turn.written:
         waiting = text.WRITING
     elif writer is not None:
         waiting = text.WAITING_FOR_LOCAL if writer.name == writers.LOCAL else text.WAITING_FOR_MODEL
+    elif len(papers.papers) > 1:
+        waiting = text.LOOKING_SEVERAL.format(count=len(papers.papers))
     else:
-        waiting = text.LOOKING if session().assistant.find_pdf().path else text.LOOKING_NOTES
+        waiting = text.LOOKING if papers.find_pdf().path or papers.paper.is_added else text.LOOKING_NOTES
     return view.pending(turn.question, waiting, turn.written, turn.steps)
 
 
@@ -274,14 +282,15 @@ def _page_of(answers: "Sequence[Answer]", chosen: str) -> str:
     entry, _, number = chosen.partition(".")
     if not (entry.isdecimal() and number.isdecimal() and int(entry) < len(answers)):
         raise InputError(text.SOURCE_GONE)
-    citation = next((c for c in answers[int(entry)].citations if c.number == int(number)), None)
+    answered = answers[int(entry)]
+    citation = next((c for c in answered.citations if c.number == int(number)), None)
     if citation is None:
         raise InputError(text.NO_SUCH_SOURCE)
-    assistant = _assistant_of([citation.paper])
+    assistant = _asked([citation.paper])
     index = assistant.open().search.index
     size = index.page_sizes.get(citation.pdf_page)
     shown = size and citation.source == "paper"
     if shown and not (assistant.paper.is_added or assistant.find_pdf().path):
         raise InputError(text.PDF_GONE)
     picture = page_picture(file_of(assistant), citation.pdf_page) if shown else None
-    return page(citation, assistant.paper, picture, size or (0, 0))
+    return page(citation, assistant.paper, picture, size or (0, 0), answered.names.get(citation.paper, ""))

@@ -1,7 +1,7 @@
 """What the parts of the Ask tab around the questions keep for the whole server: an assistant a paper, and long work."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from app.tabs.ask_session import Work, run, session
 
 if TYPE_CHECKING:
+    from app.assistant.asking import Asking
     from app.assistant.assistant import Assistant
 
 _KEPT_JOBS = 24
@@ -50,6 +51,17 @@ class Shelf:
             if paper_id not in self._assistants:
                 self._assistants[paper_id] = Assistant(paper, embedder=first.embedder)
             return self._assistants[paper_id]
+
+    def asking(self, paper_ids: Sequence[str], comparing: bool = False) -> "Asking":
+        """Who answers from these papers, from the first of all where none is given. Nothing is opened yet.
+
+        Raises:
+            InputError: one of them is not there (any more).
+        """
+        from app.assistant.selection import asking
+
+        chosen = list(dict.fromkeys(paper_ids)) or [session().assistant.paper.id]
+        return asking([self.assistant(paper_id) for paper_id in chosen], comparing)
 
     def start(self, name: str, label: str, task: Callable[[Job], object], again: bool = False) -> Job:
         """The work of this name, begun in a thread unless it is under way or done without a problem.

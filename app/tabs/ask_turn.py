@@ -10,7 +10,7 @@ from app.tabs.ask_session import Work, run
 
 if TYPE_CHECKING:
     from app.assistant.answering import Answer
-    from app.assistant.assistant import Assistant
+    from app.assistant.asking import Asking
     from app.assistant.backends import Backend, ToolStep
 
 
@@ -31,7 +31,7 @@ class Turn(Work):
         self.dropped = False
 
     def start(
-        self, assistant: "Assistant", history: Sequence[tuple[str, str]] = (), backend: "Backend | None" = None
+        self, assistant: "Asking", history: Sequence[tuple[str, str]] = (), backend: "Backend | None" = None
     ) -> None:
         """Answer in the background."""
         task = threading.Thread(target=run, args=(self, lambda: self._follow(assistant, history, backend)), daemon=True)

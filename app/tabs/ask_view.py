@@ -67,18 +67,24 @@ def _entry(answer: "Answer", entry: int, chosen: str, vote: int) -> str:
 
 def _declined(answer: "Answer", entry: int, chosen: str) -> str:
     return (
-        f'<div class="ask-declined"><p class="ask-declined-title">{text.DECLINED}</p>'
-        f"<p>{escape(answer.reason)}</p></div>{sources(answer.citations, entry, chosen, text.NEAREST)}"
+        f'<div class="ask-declined"><p class="ask-declined-title">'
+        f"{text.DECLINED_SEVERAL if answer.papers else text.DECLINED}</p>"
+        f"<p>{escape(answer.reason)}</p></div>{sources(answer.citations, entry, chosen, text.NEAREST, answer.names)}"
     )
 
 
 def _answered(answer: "Answer", entry: int, chosen: str) -> str:
     if answer.written:
-        body = parts.written(answer, entry, chosen)
+        silences = "".join(parts.silence(paper, answer, entry, chosen) for paper in answer.papers)
+        body = f"{parts.written(answer, entry, chosen)}{silences}"
         title = text.CHECKED_AGAINST
         used = {number for sentence in answer.sentences for number in (sentence.number, *sentence.citations)}
     else:
-        said = "".join(parts.statement(part, answer, entry, chosen) for part in answer.statements)
+        said = (
+            parts.by_paper(answer, entry, chosen)
+            if answer.compared
+            else "".join(parts.statement(part, answer, entry, chosen) for part in answer.statements)
+        )
         body, title = f'<div class="ask-answer">{said}</div>', text.SOURCES
         used = {part.citation for part in answer.statements}
     used |= {number for shown in answer.disagreements for number in shown.citations}
@@ -86,8 +92,8 @@ def _answered(answer: "Answer", entry: int, chosen: str) -> str:
         [
             body,
             *(parts.disagreement(shown, answer.citations, entry, chosen) for shown in answer.disagreements),
-            sources([c for c in answer.citations if c.number in used], entry, chosen, title),
-            sources([c for c in answer.citations if c.number not in used], entry, chosen, text.ALSO),
+            sources([c for c in answer.citations if c.number in used], entry, chosen, title, answer.names),
+            sources([c for c in answer.citations if c.number not in used], entry, chosen, text.ALSO, answer.names),
         ]
     )
 
@@ -115,6 +121,12 @@ def earlier(questions: Sequence[str]) -> str:
         if rows
         else ""
     )
+
+
+def asked_of(titles: Sequence[str]) -> str:
+    """Which papers questions are asked of."""
+    names = ", ".join(f"<b>{escape(title)}</b>" for title in titles)
+    return f'<p class="ask-asked-of" role="status">{text.ASKED_OF} {names}. <span>{text.CHOOSE_PAPERS}</span></p>'
 
 
 def status(sentence: str, detail: str = "", share: float | None = None) -> str:

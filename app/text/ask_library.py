@@ -7,8 +7,11 @@ LEAD = (
 )
 LOADING = "Looking at the shelf…"
 
-CHOICE = "The paper that questions are put to"
-CHOICE_INFO = "A paper that you add is chosen at once."
+CHOICE = "Questions are put to the papers that are ticked."
+CHOICE_INFO = "A paper that you add is ticked at once."
+ASKED_ONE = "Questions go to “{title}”."
+ASKED_SEVERAL = "Questions go to {count} papers. Each source says which paper it is from."
+ONE_STAYS = "One paper stays ticked. Tick another one first."
 
 ADD_TITLE = "Add a paper"
 UPLOAD = "Choose a file"

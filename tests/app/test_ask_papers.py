@@ -142,13 +142,13 @@ def act(action: str, paper_id: str, selected: list[str]):
 
 def test_a_paper_is_added_chosen_indexed_anew_and_removed(bench, tmp_path):
     paper_id = add_tea(tmp_path)
-    _, listing, _, selected, _ = last(ask_library.show(["qlora", paper_id]))
+    _, listing, selected, _ = last(ask_library.show(["qlora", paper_id]))
     assert "Green tea and water" in listing and selected == ["qlora", paper_id]
     said, *_ = act("reindex", paper_id, selected)
     assert library_text.INDEXED_ANEW.format(title="Green tea and water") in said
     said, listing, *_ = act("remove", paper_id, selected)
     assert not said and 'data-action="confirm"' in listing
-    said, listing, _, selected, _ = act("confirm", paper_id, selected)
+    said, listing, selected, _ = act("confirm", paper_id, selected)
     assert "removed" in said and "Green tea" not in listing and selected == ["qlora"]
     assert 'role="alert"' in act("confirm", paper_id, selected)[0]
 
@@ -161,7 +161,7 @@ def test_the_papers_of_the_project_stay(bench):
 @pytest.mark.parametrize("data", [b"", b"%PDF-1.4 broken", b"\x00\x01\x02", b'{"type": '])
 def test_a_file_that_cannot_be_read_is_one_sentence_and_changes_nothing(bench, tmp_path, data):
     (tmp_path / "file").write_bytes(data)
-    said, listing, _, selected, _ = last(ask_library.add_files([str(tmp_path / "file")], ["qlora"]))
+    said, listing, selected, _ = last(ask_library.add_files([str(tmp_path / "file")], ["qlora"]))
     assert said.count("<p") == 1 and 'role="alert"' in said
     assert listing.count("library-paper") == 1 and selected == ["qlora"]
 
@@ -281,12 +281,12 @@ def test_questions_go_to_the_chosen_paper_and_its_passage_is_shown(bench, tmp_pa
     ask_session.session().opening = lambda: opened
     ask_session.session().state = opened
     paper_id = add_tea(tmp_path)
-    assert "Green tea and water" in ask_questions.tell_paper([paper_id]) and ask_questions.tell_paper([]) == ""
+    assert "Green tea and water" in ask_questions.tell_papers([paper_id])[0]
     page = SimpleNamespace(session_hash="a page")
     question = "How long is green tea steeped?"
-    final = last(ask_questions.answer(question, [], "", [paper_id], "extractive", "", "", page))
+    final = last(ask_questions.answer(question, [], "", [paper_id], False, "extractive", "", "", page))
     (answered,) = final.answers
     assert not answered.declined and answered.citations[0].paper == paper_id
     assert "2 minutes" in final.conversation and "2 minutes" in final.page
-    elsewhere = last(ask_questions.answer(question, [], "", [], "extractive", "", "", page))
+    elsewhere = last(ask_questions.answer(question, [], "", [], False, "extractive", "", "", page))
     assert elsewhere.answers[0].declined, "QLoRA's paper says nothing about tea"

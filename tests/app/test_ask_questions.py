@@ -16,7 +16,7 @@ HERE = SimpleNamespace(session_hash="a page")
 
 
 def asked(question: str, answers=(), who="extractive", adapter="", model="", request=HERE, selected=()) -> list:
-    return list(ask.answer(question, list(answers), VISITOR, selected, who, adapter, model, request))
+    return list(ask.answer(question, list(answers), VISITOR, list(selected), False, who, adapter, model, request))
 
 
 @pytest.mark.parametrize("question", ["", "   ", "??", "why " * 25_000])
@@ -130,7 +130,7 @@ def until(turn, reached) -> ask.Shown:
 
 
 def test_stop_ends_the_model_and_keeps_what_it_wrote(slow):
-    turn = ask.answer(QUESTION, [], VISITOR, [], "ollama", "", "", HERE)
+    turn = ask.answer(QUESTION, [], VISITOR, [], False, "ollama", "", "", HERE)
     writing = until(turn, lambda update: "More" in str(update.pending))
     assert "Looked for “tea”: 1 passage" in writing.pending and "&lt;b&gt;More" in writing.pending
     ask.stop_writing(HERE)
@@ -140,22 +140,22 @@ def test_stop_ends_the_model_and_keeps_what_it_wrote(slow):
 
 
 def test_a_second_question_waits_with_a_sentence_but_not_in_another_page(slow):
-    turn = ask.answer(QUESTION, [], VISITOR, [], "ollama", "", "", HERE)
+    turn = ask.answer(QUESTION, [], VISITOR, [], False, "ollama", "", "", HERE)
     until(turn, lambda update: "More" in str(update.pending))
     (refused,) = asked(QUESTION)
     assert text.BUSY in refused.problem and refused.question is ask.Shown().question, "the typed text stays"
-    elsewhere = ask.answer(QUESTION, [], VISITOR, [], "ollama", "", "", SimpleNamespace(session_hash="another"))
+    elsewhere = ask.answer(QUESTION, [], VISITOR, [], False, "ollama", "", "", SimpleNamespace(session_hash="another"))
     until(elsewhere, lambda update: "More" in str(update.pending))
     elsewhere.close()
     turn.close()
     assert slow.stopped.wait(10), "a page that is closed leaves its model writing"
-    again = ask.answer(QUESTION, [], VISITOR, [], "ollama", "", "", HERE)
+    again = ask.answer(QUESTION, [], VISITOR, [], False, "ollama", "", "", HERE)
     assert next(again).pending, "the page may ask again"
     again.close()
 
 
 def test_a_conversation_that_was_ended_meanwhile_does_not_come_back(slow):
-    turn = ask.answer(QUESTION, [], VISITOR, [], "ollama", "", "", HERE)
+    turn = ask.answer(QUESTION, [], VISITOR, [], False, "ollama", "", "", HERE)
     until(turn, lambda update: "More" in str(update.pending))
     ask.start_anew(HERE)
     *_, last = turn

@@ -33,13 +33,18 @@ def harmless(text: str) -> str:
 
 
 def quoted(passages: Sequence[Hit], numbers: Sequence[int]) -> str:
-    """The passages between marks that say their number, page and section."""
+    """The passages between marks that say their number, page and section, and their paper where they are of several."""
     return "\n".join(
-        f'<passage number="{number}" page="{hit.chunk.pdf_page}" '
+        f'<passage number="{number}"{_paper(hit, passages)} page="{hit.chunk.pdf_page}" '
         f'section="{harmless(hit.chunk.heading).replace(chr(34), chr(39))}">\n'
         f"{harmless(hit.chunk.text)}\n</passage>"
         for number, hit in zip(numbers, passages, strict=True)
     )
+
+
+def _paper(hit: Hit, passages: Sequence[Hit], mark: str = ' paper="{}"') -> str:
+    """The paper's identifier, made of its title, where not all passages are of one."""
+    return mark.format(hit.chunk.paper) if len({other.chunk.paper for other in passages}) > 1 else ""
 
 
 def question_with_passages(request: Request) -> str:
@@ -50,7 +55,8 @@ def question_with_passages(request: Request) -> str:
 
 def question_below_passages(request: Request, most: int) -> str:
     """The same without any rules, for a model too small to follow some."""
-    texts = [f"[{n}] {harmless(hit.chunk.text)}" for n, hit in enumerate(request.passages.hits[:most], start=1)]
+    hits = request.passages.hits[:most]
+    texts = [f"[{n}]{_paper(hit, hits, ' ({})')} {harmless(hit.chunk.text)}" for n, hit in enumerate(hits, start=1)]
     return "\n".join(texts) + f"\n\nUsing only the text above, answer: {harmless(request.question)}"
 
 

@@ -6,6 +6,7 @@ names and nearly all of its other words (:mod:`places`), and has them in the sam
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from app.assistant.retrieval import Hit, Search
 from app.assistant.terms import tokens, words
 
 SUPPORTED, WEAK, UNSUPPORTED = "supported", "weak", "unsupported"
-_VERDICTS = (SUPPORTED, WEAK, UNSUPPORTED)
+VERDICTS = (SUPPORTED, WEAK, UNSUPPORTED)
 
 # Set on the development half of tests/app/assistant/labelled_statements.jsonl.
 _FEW_MISSING, _MANY_MISSING = 0.13, 0.3
@@ -70,7 +71,7 @@ class CheckReport:
     def unsupported_share(self) -> float:
         """The share of sentences with a verdict that are not supported; weak ones count half."""
         verdicts = [sentence.verdict for sentence in self.sentences if sentence.verdict]
-        return sum(_VERDICTS.index(verdict) / 2 for verdict in verdicts) / len(verdicts) if verdicts else 0.0
+        return sum(VERDICTS.index(verdict) / 2 for verdict in verdicts) / len(verdicts) if verdicts else 0.0
 
     def record(self) -> dict:
         """For JSON."""
@@ -78,7 +79,58 @@ class CheckReport:
         return {"unsupported_share": round(self.unsupported_share, 3), "sentences": sentences}
 
 
-class Checker:
+Judged = tuple[str, list[str], Match]
+"""A verdict, its reasons, and the place that supports the sentence best."""
+
+
+class Checking(ABC):
+    """Checks texts against passages, wherever these come from."""
+
+    def check(self, text: str, passages: Sequence[Hit] = ()) -> CheckReport:
+        """The verdict on every sentence of ``text``.
+
+        Args:
+            text: plain text or Markdown; ``[n]`` behind a sentence cites ``passages[n - 1]``.
+            passages: what the text was written from; without them everything is searched for each sentence.
+        """
+        return CheckReport(tuple(self._checked(piece, passages) for piece in pieces(text)))
+
+    def _checked(self, piece: Piece, passages: Sequence[Hit]) -> CheckedSentence:
+        place = (piece.text, piece.start, piece.end)
+        if not piece.claims:
+            return CheckedSentence(*place, "", citations=piece.citations)
+        said = piece.text[:_LONGEST]
+        cited = [passages[number - 1] for number in piece.citations if number <= len(passages)]
+        missing = [f"There is no passage [{n}]." for n in piece.citations if passages and n > len(passages)]
+        found = self.judged(said, cited) if cited else None
+        if found is None or found[0] != SUPPORTED:
+            elsewhere = self.judged(said, [*passages, *self.found(said)])
+            if cited and elsewhere and elsewhere[0] == SUPPORTED:
+                page = self.page(elsewhere[2].place.chunk)
+                missing.append(f"The cited passage does not say this; {page} does.")
+            found = elsewhere
+        if found is None:
+            return CheckedSentence(*place, UNSUPPORTED, ("No passage is about this.",), piece.citations)
+        verdict, reasons, best = found
+        verdict = max(verdict, WEAK, key=VERDICTS.index) if missing else verdict
+        chunk = best.place.chunk
+        reasons = (*missing, *reasons)
+        return CheckedSentence(*place, verdict, reasons, piece.citations, chunk.id, chunk.pdf_page, best.place.text)
+
+    @abstractmethod
+    def found(self, text: str) -> list[Hit]:
+        """The passages nearest to a sentence."""
+
+    @abstractmethod
+    def judged(self, text: str, hits: Sequence[Hit]) -> Judged | None:
+        """The verdict on a sentence by these passages; None when there is none that could be compared."""
+
+    @abstractmethod
+    def page(self, chunk: Chunk) -> str:
+        """Where a passage stands, in words."""
+
+
+class Checker(Checking):
     """Checks texts against one index.
 
     Args:
@@ -90,38 +142,13 @@ class Checker:
         self._places: dict[int, list[Place]] = {}
         self._long = {short: frozenset(tokens(long)) for short, long in search.index.abbreviations.items()}
 
-    def check(self, text: str, passages: Sequence[Hit] = ()) -> CheckReport:
-        """The verdict on every sentence of ``text``.
+    def found(self, text: str) -> list[Hit]:
+        return self.search.search(text, _LOOKED_AT)
 
-        Args:
-            text: plain text or Markdown; ``[n]`` behind a sentence cites ``passages[n - 1]``.
-            passages: what the text was written from; without them the whole paper is searched for each sentence.
-        """
-        return CheckReport(tuple(self._checked(piece, passages) for piece in pieces(text)))
+    def page(self, chunk: Chunk) -> str:
+        return f"page {chunk.pdf_page}"
 
-    def _checked(self, piece: Piece, passages: Sequence[Hit]) -> CheckedSentence:
-        place = (piece.text, piece.start, piece.end)
-        if not piece.claims:
-            return CheckedSentence(*place, "", citations=piece.citations)
-        said = piece.text[:_LONGEST]
-        cited = [passages[number - 1] for number in piece.citations if number <= len(passages)]
-        missing = [f"There is no passage [{n}]." for n in piece.citations if passages and n > len(passages)]
-        found = self._judged(said, cited) if cited else None
-        if found is None or found[0] != SUPPORTED:
-            elsewhere = self._judged(said, [*passages, *self.search.search(said, _LOOKED_AT)])
-            if cited and elsewhere and elsewhere[0] == SUPPORTED:
-                page = elsewhere[2].place.chunk.pdf_page
-                missing.append(f"The cited passage does not say this; page {page} does.")
-            found = elsewhere
-        if found is None:
-            return CheckedSentence(*place, UNSUPPORTED, ("No passage is about this.",), piece.citations)
-        verdict, reasons, best = found
-        verdict = max(verdict, WEAK, key=_VERDICTS.index) if missing else verdict
-        chunk = best.place.chunk
-        reasons = (*missing, *reasons)
-        return CheckedSentence(*place, verdict, reasons, piece.citations, chunk.id, chunk.pdf_page, best.place.text)
-
-    def _judged(self, text: str, hits: Sequence[Hit]) -> tuple[str, list[str], Match] | None:
+    def judged(self, text: str, hits: Sequence[Hit]) -> Judged | None:
         best = self._best(text, hits)
         if best is None:
             return None
@@ -149,7 +176,7 @@ class Checker:
         if best.paired < _PAIRED or best.similar < _SIMILAR:
             reasons.append("The passage has the words, but not together.")
             level = max(level, 1)
-        return _VERDICTS[level], reasons, best
+        return VERDICTS[level], reasons, best
 
     def _best(self, text: str, hits: Sequence[Hit]) -> Match | None:
         """The place that supports the sentence best; one that has it word for word at once."""

@@ -40,6 +40,7 @@ def test_ask_json_has_the_promised_fields(run):
     assert list(record)[:5] == ["question", "answer", "declined", "citations", "seconds"]
     assert list(record)[5:] == [
         "understood", "backend", "model", "sentences", "unsupported_share", "steps", "notice", "disagreements",
+        "papers", "compared",
     ]  # fmt: skip
     assert (record["backend"], record["unsupported_share"], record["notice"]) == ("extractive", 0.0, "")
     assert record["sentences"][0]["verdict"] == "supported"
