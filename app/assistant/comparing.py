@@ -76,7 +76,7 @@ def subject(text: str, papers: Iterable[Paper], known: Iterable[str]) -> str:
         text: the question.
         papers: all that are compared.
         known: stems of the words that this paper has. A word that it lacks, and that stands in another one's title, is
-            what that one is about and is left out.
+            what that one is about and is left out, unless nothing else is asked about.
     """
     for name in sorted((name for paper in papers for name in names_of(paper)), key=len, reverse=True):
         pattern = r"[\s\W]+".join(map(re.escape, re.findall(r"\w+", name)))
@@ -85,8 +85,9 @@ def subject(text: str, papers: Iterable[Paper], known: Iterable[str]) -> str:
     for pattern in (_MANNER, _COMMON, _BESIDE, _OPENING, _TREATED):
         text = pattern.sub(" ", text)
     stems, titles = set(known), {stem(word) for paper in papers for word in words(paper.title)}
-    strange = [word for word in words(text) if stem(word) in titles - stems and word not in STOP_WORDS]
-    for word in strange:
+    telling = [word for word in words(text) if word not in STOP_WORDS]
+    strange = [word for word in telling if stem(word) in titles - stems]
+    for word in strange if len(strange) < len(telling) else ():
         text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", " ", text, flags=re.IGNORECASE)
     text = " ".join(_LEADS.sub("", " ".join(text.split())).split())
     return re.sub(r"\s+([?.,;:])", r"\1", text).strip(" ,;:.?")

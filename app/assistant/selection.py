@@ -142,6 +142,10 @@ class Selection(Asking):
             return _Part(paper, compose(question, verdict, places, places), places)
         evidence = grounding.rank(asked)
         verdict, answering = grounding.judge(asked, evidence)
+        # Beside another paper that speaks of it, words of like meaning alone would put a stranger's sentence.
+        answering = [item for item in answering if item.coverage > 0]
+        if verdict.answers and not answering:
+            verdict = Verdict(False, verdict.support, "No passage has a word of it.")
         answering = beside_disagreements(answering, about(question.text, self.assistants[paper].paper.notes))
         answer = compose(asked, verdict, answering, evidence)
         about_it = answer.declined and not grounding.refusal_by_name(asked) and max(e.coverage for e in evidence) > 0
