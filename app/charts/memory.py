@@ -96,20 +96,22 @@ def figure6_figure(
     return figure
 
 
-def moments_figure(width_px: int, *, moments: Mapping[str, Mapping[str, int]]) -> Figure:
-    """One lying stacked bar a moment of a training step, with lines for common cards.
+def stacked_figure(width_px: int, *, rows: Mapping[str, Mapping[str, int]], names: Mapping[str, str]) -> Figure:
+    """One lying stacked bar a moment of a training step, or a method, with lines for common cards.
 
     Args:
         width_px: width in CSS pixels.
-        moments: moment -> component -> bytes; names of `app.text.memory.MOMENTS` and `COMPONENTS`.
+        rows: row -> component -> bytes; components as in `app.text.memory.COMPONENTS`. Parts of bars are named
+            "row-component" in the SVG.
+        names: row -> what stands beside its bar.
     """
     narrow = width_px <= NARROW_PX
     row, bar, left, right = 42, 26, 104, 60
     legend_left = 4 if narrow else left
-    names = [name for name, _ in text.GROUPS.values()]
-    top = 34 + LEGEND_ROW_PX * legend_rows(names, width_px, left=legend_left)
-    figure = blank(width_px, top + row * len(moments) + 46)
-    gib = {moment: {name: size / 2**30 for name, size in parts.items()} for moment, parts in moments.items()}
+    groups = [name for name, _ in text.GROUPS.values()]
+    top = 34 + LEGEND_ROW_PX * legend_rows(groups, width_px, left=legend_left)
+    figure = blank(width_px, top + row * len(rows) + 46)
+    gib = {name: {part: size / 2**30 for part, size in parts.items()} for name, parts in rows.items()}
     largest = max(sum(parts.values()) for parts in gib.values())
     edge = _right_edge(largest)
     axes = plot_area(
@@ -120,20 +122,20 @@ def moments_figure(width_px: int, *, moments: Mapping[str, Mapping[str, int]]) -
         top=top,
         right=right,
         x_ticks=round_ticks(edge),
-        y_ticks={row * number + bar / 2 + 4: text.MOMENTS[moment] for number, moment in enumerate(gib)},
+        y_ticks={row * number + bar / 2 + 4: names[name] for number, name in enumerate(gib)},
         x_label=text.MEMORY_AXIS,
     )
     add_cards(axes, edge)
     entries = [(name, {"marker": "s", "color": PALETTE[colour]}) for colour, (name, _) in text.GROUPS.items()]
     legend(figure, entries, left=legend_left)
-    for number, (moment, parts) in enumerate(gib.items()):
+    for number, (row_name, parts) in enumerate(gib.items()):
         start, base = 0.0, row * number + 4
         for colour, (_, members) in text.GROUPS.items():
             for shade, name in zip(_SHADES, members, strict=False):
                 width = parts.get(name, 0)
                 if not width:
                     continue
-                add_bar(axes, start, base, width, bar, name=f"{moment}-{name}", color=PALETTE[colour], alpha=shade)
+                add_bar(axes, start, base, width, bar, name=f"{row_name}-{name}", color=PALETTE[colour], alpha=shade)
                 start += width
         axes.text(start + edge * 0.008, base + bar / 2, gib_text(start), va="center", color=INK, fontsize=SMALL_PX)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -32,7 +32,7 @@ ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", XLINK)
 
 
-def to_svg(figure: Figure, *, title: str, description: str) -> str:
+def to_svg(figure: Figure, *, title: str, description: str, parts: Mapping[str, str] | None = None) -> str:
     """One ``<svg>`` element for putting into a page.
 
     Colours of the palette become ``var(--name, #rrggbb)``; the element scales to its container; text stays text in the
@@ -43,6 +43,7 @@ def to_svg(figure: Figure, *, title: str, description: str) -> str:
         figure: drawn with colours of :mod:`app.charts.palette`.
         title: name of the chart, a few words.
         description: what the chart shows, in sentences; the text alternative.
+        parts: name of a part -> what it is, said when the pointer or the keyboard reaches it.
     """
     import matplotlib
 
@@ -59,7 +60,7 @@ def to_svg(figure: Figure, *, title: str, description: str) -> str:
             element.set("style", _COLOUR.sub(lambda match: _VARIABLE[match.group()], style))
     del root.attrib["width"], root.attrib["height"]
     root.set("style", "stroke-linejoin: round")
-    root.set("role", "img")
+    root.set("role", "group" if _say_parts(root, parts or {}) else "img")
     root.set("aria-labelledby", f"{prefix}-title")
     root.set("aria-describedby", f"{prefix}-description")
     for position, (tag, text) in enumerate((("title", title), ("desc", description))):
@@ -71,18 +72,34 @@ def to_svg(figure: Figure, *, title: str, description: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def _say_parts(root: ElementTree.Element, parts: Mapping[str, str]) -> bool:
+    """Give the named parts their words and a place in the order of the keyboard; whether there is one."""
+    found = [element for element in root.iter() if element.get("data-part") in parts]
+    for element in found:
+        words = parts[element.get("data-part")]
+        for name, value in (("tabindex", "0"), ("role", "img"), ("aria-label", words), ("data-tip", words)):
+            element.set(name, value)
+    return bool(found)
+
+
 def chart(
-    draw: Callable[[int], Figure], *, narrow: bool, title: str, description: str, data: Data | None = None
+    draw: Callable[[int], Figure],
+    *,
+    narrow: bool,
+    title: str,
+    description: str,
+    data: Data | None = None,
+    parts: Mapping[str, str] | None = None,
 ) -> str:
     """A ``<figure>`` with the chart drawn for a wide or a narrow page, its table and its buttons.
 
     Args:
         draw: makes the figure for a width in CSS pixels.
         narrow: whether the page is.
-        title, description: as for :func:`to_svg`.
+        title, description, parts: as for :func:`to_svg`.
         data: the chart's numbers (:class:`app.charts.frame.Data`).
     """
-    drawing = to_svg(draw(NARROW_PX if narrow else WIDE_PX), title=title, description=description)
+    drawing = to_svg(draw(NARROW_PX if narrow else WIDE_PX), title=title, description=description, parts=parts)
     return framed(drawing, title=title, data=data)
 
 

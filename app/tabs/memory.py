@@ -8,8 +8,7 @@ import gradio as gr
 from app.charts import markup
 from app.charts.frame import Data
 from app.charts.svg import chart
-from app.charts.table import table
-from app.tabs import address, memory_figure6, viewport
+from app.tabs import address, memory_figure6, memory_panels, viewport
 from app.text import common
 from app.text import memory as text
 from qlora.errors import InputError
@@ -48,6 +47,8 @@ def build(blocks: gr.Blocks) -> None:
         with gr.Column(scale=3, min_width=320):
             own = gr.HTML(elem_id="memory-own")
             comparison = gr.HTML(elem_id="memory-comparison")
+            saved = gr.HTML(elem_id="memory-savings")
+    measured = gr.HTML(elem_id="memory-measured")
     narrow, width_changed = viewport.watch(blocks, TAB_ID)
     settings = [
         model,
@@ -62,16 +63,17 @@ def build(blocks: gr.Blocks) -> None:
         double_quantization,
         narrow,
     ]
-    panels = [own, comparison]
+    panels = [own, comparison, saved]
     quiet = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
     redraw = {"fn": draw_own, "inputs": settings, "outputs": panels, "js": viewport.FILL_IN, **quiet}
     free = (method, rank, batch, sequence, optimizer, checkpointing, double_quantization)
     gr.on([control.input for control in free] + [width_changed.click], **redraw)
     gr.on([control.input for control in (*sizes, tied)], lambda: text.OWN_MODEL, None, model, **quiet).then(**redraw)
     model.input(fill_in_shape, model, [*sizes, tied], **quiet).then(**redraw)
-    figure_redraw = {"fn": memory_figure6.panel, "inputs": [narrow], "outputs": [figure], "js": viewport.FILL_IN}
-    width_changed.click(**figure_redraw, **quiet)
-    blocks.load(**figure_redraw, **quiet)
+    for drawn, place in ((memory_figure6.panel, figure), (memory_panels.measured_panel, measured)):
+        redraw_alone = {"fn": drawn, "inputs": [narrow], "outputs": [place], "js": viewport.FILL_IN, **quiet}
+        width_changed.click(**redraw_alone)
+        blocks.load(**redraw_alone)
     named = {"model": model, "method": method, "rank": rank, "batch": batch, "tokens": sequence}
     named |= {"optimizer": optimizer, "checkpointing": checkpointing, "nested": double_quantization, "tied": tied}
     read = address.keep(blocks, named | dict(zip(text.SHAPE_FIELDS, sizes, strict=True)))
@@ -103,7 +105,7 @@ def draw_own(
     checkpointing: bool,
     double_quantization: bool,
     narrow: bool,
-) -> tuple[str, str]:
+) -> tuple[str, str, str]:
     """Panels for one setting; what is not a number or out of range stands in their place as a sentence."""
     numbers = (hidden_size, layers, heads, key_value_heads, intermediate_size, vocabulary_size)
     try:
@@ -124,11 +126,12 @@ def draw_own(
         )
         by_method = {name: estimate(shape, replace(options, method=name)) for name in METHODS}
     except InputError as problem:
-        return markup.problem(str(problem)), ""
+        return markup.problem(str(problem)), "", ""
     result = by_method[method]
     return (
         _own_panel(shape, options, result, bool(narrow)),
-        _comparison(shape, options, by_method),
+        memory_panels.comparison(shape, options, by_method, bool(narrow)),
+        memory_panels.savings_panel(shape, options, result, bool(narrow)),
     )
 
 
@@ -140,7 +143,7 @@ def _whole(value: float | None, label: str) -> int:
 
 
 def _own_panel(shape: LlamaShape, options: EstimateOptions, result: MemoryEstimate, narrow: bool) -> str:
-    from app.charts.memory import gib_text, moments_figure, smallest_card
+    from app.charts.memory import gib_text, smallest_card, stacked_figure
 
     peak = result.peak_bytes / 2**30
     card = smallest_card(peak)
@@ -168,10 +171,11 @@ def _own_panel(shape: LlamaShape, options: EstimateOptions, result: MemoryEstima
         markup.panel_title(text.STEP_TITLE, kind=common.COMPUTED, ask=text.STEP_QUESTION)
         + markup.conclusion(conclusion)
         + chart(
-            functools.partial(moments_figure, moments=result.moments),
+            functools.partial(stacked_figure, rows=result.moments, names=text.MOMENTS),
             narrow=narrow,
             title=text.STEP_TITLE,
             description=text.OWN_DESCRIPTION.format(shape=shape.name, moments=described),
+            parts=memory_panels.part_words(result.moments, {}, options),
             data=_components(shape, options.method, result),
         )
         + markup.note(note)
@@ -194,23 +198,3 @@ def _components(shape: LlamaShape, method: str, result: MemoryEstimate) -> Data:
     )
     formats = ("{}", "{:,}", "{:,.1f}", "{:.1f} %")
     return Data(text.TABLE_OWN, rows, formats, caption, summary=text.TABLE_OWN_LABEL)
-
-
-def _comparison(shape: LlamaShape, options: EstimateOptions, by_method: dict[str, MemoryEstimate]) -> str:
-    from app.charts.memory import gib_text, smallest_card
-
-    rows = []
-    for method, result in by_method.items():
-        peak = result.peak_bytes / 2**30
-        card = smallest_card(peak)
-        fits = text.CARD.format(size=card) if card else text.NO_CARD
-        rows.append((text.METHOD_NAMES[method], f"{result.trainable_parameters:,}", gib_text(peak), fits))
-    lora, full = (100 * by_method["qlora"].peak_bytes / by_method[method].peak_bytes for method in ("lora", "full"))
-    caption = text.TABLE_COMPARISON_CAPTION.format(
-        shape=shape.name, batch=options.batch_size, sequence=options.sequence_length
-    )
-    return (
-        markup.panel_title(text.COMPARISON_TITLE, kind=common.COMPUTED, ask=text.COMPARISON_QUESTION)
-        + markup.conclusion(text.COMPARISON_CONCLUSION.format(lora=lora, full=full))
-        + table(text.TABLE_COMPARISON, rows, caption=caption, chosen=text.METHOD_NAMES[options.method])
-    )

@@ -163,3 +163,58 @@ NO_CARD = "none of them"
 FIGURE6_QUESTION = "Which parts make up the memory of finetuning in Figure 6?"
 STEP_QUESTION = "How does gradient checkpointing change the memory of the input gradients?"
 COMPARISON_QUESTION = "How much memory does regular 16-bit finetuning of a 65B model need, and how much does QLoRA?"
+
+METHOD_SHORT = {"qlora": "QLoRA", "lora": "LoRA, 16 bit", "full": "Full, 16 bit"}
+COMPARISON_DESCRIPTION = "Memory of {shape} at the peak of a training step: {methods}."
+
+#: What a part of a bar says: name, formula, size.
+PART = "{name}: {formula} = {size}"
+TRAINED_ALL = "all weights"
+TRAINED_ADAPTERS = "adapter weights at rank {r}"
+FORMULA_CODES = "linear weights × 4 bits"
+FORMULA_WHOLE_WEIGHTS = "linear weights × 16 bits"
+FORMULA_CONSTANTS = "linear weights ÷ {block} × 32 bits"
+FORMULA_NESTED = "linear weights ÷ {block} × (8 bits + 32 bits ÷ 256)"
+FORMULA_STATES = "{trained} × 2 states × 32 bits"
+FORMULA_STATES_8BIT = "{trained} × 2 states × (8 bits + 32 bits ÷ 256)"
+FORMULA_INPUTS = (
+    "each layer's input: layers × {batch} × {tokens:,} tokens × hidden size × 16 bits, and what the loss keeps"
+)
+FORMULA_ACTIVATIONS = "what the layers keep for the backward pass, for {batch} × {tokens:,} tokens in 16 bits"
+FORMULAS = {
+    "unquantized_weights": "weights that stay in 16 bits × 16 bits",
+    "workspace": "the largest weight matrix × 16 bits",
+    "adapters": "rank × (inputs + outputs) of every linear layer × 16 bits",
+    "gradients": "{trained} × 16 bits",
+    "input_gradients": "gradients inside the layer that is being computed, for {batch} × {tokens:,} tokens",
+    "logits": "{batch} × {tokens:,} tokens × (vocabulary × 3 × 32 bits + hidden size × 16 bits)",
+}
+
+SAVINGS_TITLE = "Where the next 10 % would come from"
+SAVINGS_AXIS = "lower peak, in % of the present one"
+SAVINGS_CONCLUSION = "The largest saving, {percent:.0f} %: {change}. Changes that alone save 10 % or more: {count}."
+SAVINGS_TOO_LITTLE = "No single change saves 10 %; the largest saving is {percent:.1f} %: {change}."
+SAVINGS_NONE = "None of these settings lowers the peak any more: what is left is the model itself."
+TABLE_SAVINGS = ("Change", "Lower peak")
+TABLE_SAVINGS_CAPTION = "One change at a time, everything else as set. Computed by formula."
+CHANGE_METHOD = "QLoRA: the model in 4 bits"
+CHANGE_RANK = "half the rank: {r}"
+CHANGE_BATCH = "half the batch: {batch}"
+CHANGE_SEQUENCE = "half the tokens: {tokens:,}"
+CHANGE_STATES = "optimizer states in 8 bits"
+CHANGE_CHECKPOINTING = "activation checkpointing"
+CHANGE_NESTED = "double quantization"
+CHANGE_CHUNKS = "the loss in chunks of {tokens} tokens"
+CHANGE_PAGES = "all optimizer pages moved out"
+
+MEASURED_TITLE = "The formula against a GPU"
+MEASURED_AXIS = "GiB at the peak of a step"
+MEASURED_FORMULA = "by formula"
+MEASURED_POINT = "measured"
+MEASURED_KEPT = {True: "checkpointed", False: "all kept"}
+MEASURED_RUN = "{model}, {batch} × {tokens:,}, {kept}"
+MEASURED_ROW = "{name}: {formula:.2f} GiB by formula, {measured:.2f} GiB measured"
+MEASURED_CONCLUSION = "In {count} measured runs the formula is at most {percent:.1f} % off the allocator's own peak."
+MEASURED_NOTE = "Recorded on {device}, {date}, random weights, r {r}, {dtype}: {command}"
+TABLE_MEASURED = ("Run", "Formula, GiB", "Measured, GiB", "Difference")
+BROKEN_RESULTS = "The measured results in {name} cannot be read ({reason}). Get that file again from the repository."

@@ -101,7 +101,7 @@ def test_difference_words():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_own_panel_shows_the_estimate(method, optimizer):
-    own, comparison = tab.draw_own(*choose(method=method, optimizer=optimizer))
+    own, comparison, _ = tab.draw_own(*choose(method=method, optimizer=optimizer))
     result = estimate(LLAMA["7B"], EstimateOptions(method=method, optimizer=optimizer))
     assert f"{result.peak_bytes / 2**30:,.1f} GiB" in words(own)
     assert ("pages moved out" in own) == optimizer.startswith("paged")
@@ -112,7 +112,7 @@ def test_own_panel_shows_the_estimate(method, optimizer):
 
 
 def test_table_of_components_shares_add_up_to_the_peak():
-    own, _ = tab.draw_own(*choose(batch=4, checkpointing=False))
+    own, *_ = tab.draw_own(*choose(batch=4, checkpointing=False))
     shares = [float(share) for share in re.findall(r"<td>([\d.]+) %</td>", own)]
     assert sum(shares) == pytest.approx(100, abs=0.5)
 
@@ -155,11 +155,11 @@ def test_every_control_changes_the_drawing(change):
     ],
 )
 def test_bad_numbers_stand_in_place_as_a_sentence(change, sentence):
-    own, comparison = tab.draw_own(*choose(**change))
+    own, comparison, savings = tab.draw_own(*choose(**change))
     assert 'role="alert"' in own
     assert sentence in own
     assert "<svg" not in own
-    assert comparison == ""
+    assert comparison == savings == ""
 
 
 def test_presets_fill_in_the_shape():

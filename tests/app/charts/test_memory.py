@@ -8,6 +8,7 @@ import pytest
 from app.charts import memory as charts
 from app.charts.svg import NARROW_PX, WIDE_PX, to_svg
 from app.tabs.memory_figure6 import read_figure
+from app.text import memory as text
 from qlora.memory import figure6
 from qlora.memory.estimate import EstimateOptions, estimate
 from qlora.memory.shapes import LLAMA
@@ -60,7 +61,7 @@ def test_card_names_on_a_wide_page():
 @pytest.mark.parametrize("size", ["7B", "65B"])
 def test_moments_add_up_and_name_the_card(method, size):
     result = estimate(LLAMA[size], EstimateOptions(method=method))
-    root = drawing(charts.moments_figure(WIDE_PX, moments=result.moments))
+    root = drawing(charts.stacked_figure(WIDE_PX, rows=result.moments, names=text.MOMENTS))
     bars = spans(root, r"(loss|backward|update)-.*")
     ends = {
         moment: max(right for name, (_, right) in bars.items() if name.startswith(moment)) for moment in result.moments
