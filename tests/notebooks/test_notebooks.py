@@ -1,0 +1,50 @@
+"""Every notebook runs from its first cell to its last in a kernel of its own, as in Jupyter, and shows its pictures.
+
+A plain script would be a second cheaper to start, but would neither draw a figure nor know a magic.
+"""
+
+import os
+from pathlib import Path
+
+import jupytext
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+SOURCES = sorted(NOTEBOOKS.glob("*.py"))
+SEARCHES = "07_ask_the_paper"
+
+
+@pytest.fixture
+def environment(tmp_path, request, monkeypatch):
+    """Of the kernel: no file of the user's Jupyter is read or written, and nothing is looked for on the network."""
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    added = {"HF_HUB_OFFLINE": "1"}
+    if request.node.callspec.params["source"].stem == SEARCHES:  # it needs the index that all tests share, and no model
+        added["QLORA_CACHE"] = str(request.getfixturevalue("index_cache"))
+    return os.environ | added
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_runs_to_its_end(source, environment):
+    notebook = jupytext.read(source)
+    here = {"metadata": {"path": str(NOTEBOOKS)}}
+    NotebookClient(notebook, kernel_name="python3", timeout=500, resources=here).execute(env=environment)
+
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert any("image/svg+xml" in output.get("data", {}) for output in outputs), "it shows no picture"
+    noise = [output.text for output in outputs if output.get("name") == "stderr"]
+    assert not noise, "warnings between the lines of the story"
+    for cell in notebook.cells:
+        if "exercise" in cell.metadata.get("tags", ()):
+            assert "still open" in "".join(output.get("text", "") for output in cell.outputs)
+        if "gpu" in cell.metadata.get("tags", ()) and not _has_gpu():
+            assert cell.outputs[0].text.startswith("Skipped: "), "without a GPU it says what is skipped and why"
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
