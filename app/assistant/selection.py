@@ -140,8 +140,9 @@ class Selection(Asking):
             places = [point] if point else []
             verdict = Verdict(bool(places), 1.0 if places else 0.0, "" if places else "It has no sentence to quote.")
             return _Part(paper, compose(question, verdict, places, places), places)
-        evidence = grounding.rank(asked)
-        verdict, answering = grounding.judge(asked, evidence)
+        # Read as it stands: a word that only another paper has is no slip of the hand here.
+        evidence = grounding.look(asked, grounding.search.read(asked.text, asked.text))
+        verdict, answering = grounding.verdict(asked, evidence)
         # Beside another paper that speaks of it, words of like meaning alone would put a stranger's sentence.
         answering = [item for item in answering if item.coverage > 0]
         if verdict.answers and not answering:

@@ -20,6 +20,7 @@ from app.tabs import (
     ask_session,
     ask_shelf,
     ask_similar,
+    ask_view,
 )
 from app.text import ask_library as library_text
 from app.text import ask_overview as overview_text
@@ -68,7 +69,8 @@ def likeness() -> ask_similar.Likeness:
         ask_overview_view.gallery(overview().exhibits, [b"webp"]),
         ask_overview_view.gallery(overview().exhibits, [None]),
         ask_library_view.papers([entry()]),
-        ask_library_view.papers([entry()], removing="tea"),
+        ask_library_view.papers([entry()], ["tea"], removing="tea"),
+        ask_view.asked_of([HOSTILE]),
         ask_library_view.progress(HOSTILE, 0.5),
         ask_library_view.said(HOSTILE),
         ask_similar.panel(likeness(), narrow=True),
@@ -290,3 +292,41 @@ def test_questions_go_to_the_chosen_paper_and_its_passage_is_shown(bench, tmp_pa
     assert "2 minutes" in final.conversation and "2 minutes" in final.page
     elsewhere = last(ask_questions.answer(question, [], "", [], False, "extractive", "", "", page))
     assert elsewhere.answers[0].declined, "QLoRA's paper says nothing about tea"
+
+    both = ["qlora", paper_id]
+    told, comparing = ask_questions.tell_papers(both)
+    assert "QLoRA" in told and "Green tea and water" in told and comparing["visible"]
+    of_both = last(ask_questions.answer(question, [], "", both, False, "extractive", "", "", page))
+    assert "“Green tea and water”, p. 1" in of_both.conversation and "“Green tea and water”, p. 1" in of_both.page
+    assert of_both.answers[0].names.keys() == set(both)
+    compared = last(ask_questions.answer("Why do tannins dissolve?", [], "", both, True, "extractive", "", "", page))
+    assert "“QLoRA” has nothing on this." in compared.conversation and "tannins" in compared.conversation
+    shown, _ = ask_questions.show_source(compared.answers, SimpleNamespace(citation="0.1"))
+    assert "“Green tea and water”, p. 1" in shown and "tannins" in shown
+    follow_up = last(
+        ask_questions.answer("And in hard water?", compared.answers, "", both, False, "extractive", "", "", page)
+    )
+    assert len(follow_up.answers) == 2 and follow_up.answers[1].understood
+    act("confirm", paper_id, both)
+    (gone,) = ask_questions.answer(question, [], "", both, False, "extractive", "", "", page)
+    assert 'role="alert"' in gone.problem and "There is no paper" in gone.problem
+
+
+def ticked(*papers: str, then: str = ""):
+    return SimpleNamespace(papers=list(papers), last=then or papers[-1])
+
+
+def test_papers_are_ticked_and_one_stays_ticked(bench, tmp_path):
+    paper_id = add_tea(tmp_path)
+    said, listing, selected, _ = ask_library.tick(["qlora"], ticked(paper_id, "qlora", "<b>"))
+    assert selected == ["qlora", paper_id] and "2 papers" in said and not isinstance(listing, str)
+    said, _, selected, _ = ask_library.tick(selected, ticked(paper_id))
+    assert selected == [paper_id] and "Green tea and water" in said
+    said, listing, selected, _ = ask_library.tick(selected, ticked(then=paper_id))
+    assert selected == [paper_id] and library_text.ONE_STAYS in said
+    box = listing.partition(f'data-tick="{paper_id}"')[2].partition(">")[0]
+    assert box == " checked data-focus" and listing.count(" checked") == 1
+
+
+def test_a_paper_is_not_named_while_there_is_no_choice(bench):
+    assert ask_questions.tell_papers([]) == ("", {"visible": False, "__type__": "update"})

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.assistant.answer import AskedPaper
 from app.assistant.answering import Answer, Citation, ShownDisagreement, Statement
 from app.assistant.backends import ToolStep
 from app.assistant.checking import CheckedSentence
@@ -50,6 +51,18 @@ def written(said: str, *verdicts: str, **changes) -> Answer:
     return answered(**{**fields, **changes})
 
 
+def compared(**changes) -> Answer:
+    """A comparison in which one paper speaks, one has a word of it, and one has nothing."""
+    papers = (AskedPaper("qlora", HOSTILE), AskedPaper("b", HOSTILE, HOSTILE, 2), AskedPaper("c", HOSTILE, HOSTILE))
+    fields = {
+        "statements": (Statement(HOSTILE, 1, core=HOSTILE),),
+        "citations": (citation(), citation(2, paper="b")),
+        "papers": papers,
+        "compared": True,
+    }
+    return answered(**{**fields, **changes})
+
+
 def disagreement(says: str) -> ShownDisagreement:
     statements = (Says(5, says, says), Says(6, "Table 1", "another"))
     return ShownDisagreement(Disagreement("h", says, statements, ()), (2, 0))
@@ -58,6 +71,8 @@ def disagreement(says: str) -> ShownDisagreement:
 @pytest.mark.parametrize(
     "html",
     [
+        view.conversation([compared()]),
+        view.conversation([compared(declined=True, reason=HOSTILE)]),
         view.conversation([answered()], "0.1"),
         view.conversation([answered(declined=True, reason=HOSTILE, statements=())]),
         view.conversation([written(HOSTILE, "unsupported")]),
@@ -136,3 +151,17 @@ def test_searches_are_shown_while_and_after_they_are_made():
 def test_a_source_can_be_copied_as_text_and_as_bibtex():
     html = page_view(citation(section="4", quote="a “b”"), papers()[0], b"png", (612, 792))
     assert html.count("data-copy=") == 2 and "@misc{dettmers2023" in html and "“a “b”” (" in html
+
+
+def test_a_comparison_names_every_paper_and_what_is_nearest():
+    html = view.conversation([compared()])
+    assert html.count('<h4 class="ask-of">') == 3 and html.count('class="ask-silence"') == 2
+    first, second = html.split('class="ask-silence"')[1:]
+    assert 'data-citation="0.2"' in first.partition("</p>")[0] and "data-citation" not in second.partition("</p>")[0]
+    assert "has nothing on this" in second and "does not say" in first
+
+
+def test_what_a_model_wrote_of_several_papers_says_whose_passage_it_is():
+    several = written("Said", "supported", citations=(citation(),), papers=(AskedPaper("qlora", "QLoRA"),) * 2)
+    assert "“QLoRA”, page 5, says:" in view.conversation([several])
+    assert "“QLoRA”, page 5, says:" not in view.conversation([written("Said", "supported", citations=(citation(),))])

@@ -49,6 +49,9 @@ def test_a_program_gets_numbers_passages_and_an_answer(client):
     answer = client.predict("What is double quantization?", api_name="/ask")
     assert not answer["declined"] and answer["citations"][0]["quote"]
     assert {"question", "answer", "declined", "citations", "seconds"} <= set(answer)
+    for papers in ("qlora", ["qlora"], " qlora, "):
+        again = client.predict("What is double quantization?", papers, api_name="/ask")
+        assert again["answer"] == answer["answer"]
 
 
 def test_what_is_wrong_with_the_input_comes_back_as_a_sentence(client):
@@ -85,6 +88,9 @@ def test_the_same_are_mcp_tools(server):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: ask("What is NF4?", "qlora, none"), "There is no paper “none” in the library"),
+        (lambda: ask("What is NF4?", ["qlora", 3]), "papers must be a list of identifiers"),
+        (lambda: ask("What is NF4?", "qlora", True), "A comparison needs two papers or more"),
         (lambda: retrieve("What is NF4?", 0), "k must be a whole number from 1 to 20, not 0"),
         (lambda: retrieve("What is NF4?", True), "k must be a whole number"),
         (lambda: ask("x" * 3000), "at most 2,000 are read"),

@@ -134,6 +134,14 @@ def test_a_paper_that_has_nothing_is_said_to_and_not_cited(select, small_papers,
     assert nothing.id == silent and f"“{nothing.name}” has nothing on this." in answer.text
 
 
+def test_a_word_that_only_another_paper_has_is_no_slip_of_the_hand(select, small_papers):
+    alone = small_papers["networks_rounding"].open().search.spelling
+    assert alone.correct("stork") == "store", "else this proves nothing"
+    answer = select("networks_rounding", "birds_storks", comparing=True).ask("How far does a stork fly a day?")
+    assert {citation.paper for citation in answer.citations} == {id_of(small_papers, "birds_storks")}
+    assert "4 kilometres" in answer.text and "has nothing on this" in answer.text
+
+
 def test_a_paper_that_has_the_word_but_no_answer_shows_its_nearest_passage(select, small_papers):
     answer = select("networks_rounding", "networks_pruning").ask("Compare how memory is saved")
     (paper,) = [paper for paper in answer.papers if paper.nothing]
