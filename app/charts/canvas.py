@@ -92,20 +92,20 @@ def add_bar(
 LEGEND_ROW_PX = 22
 
 
-def legend(figure: Figure, entries: Sequence[tuple[str, Mapping[str, object]]], *, left: float) -> None:
-    """Samples with their names along the figure's top, in as many rows as `legend_rows` says.
+def legend(figure: Figure, entries: Sequence[tuple[str, Mapping[str, object]]], *, left: float, top: float = 0) -> None:
+    """Samples with their names from `top` down, in as many rows as `legend_rows` says.
 
     Args:
         figure: from :func:`blank`.
         entries: (name, style of a line); the style ``{"marker": "s", "color": …}`` makes a filled square.
-        left: pixels.
+        left, top: pixels.
     """
     from matplotlib.lines import Line2D
     from matplotlib.transforms import IdentityTransform
 
     width, height = figure.get_size_inches() * _POINTS_PER_INCH
     for (name, style), (row, start) in zip(entries, _places([name for name, _ in entries], width, left), strict=True):
-        middle = height - 12 - LEGEND_ROW_PX * row
+        middle = height - top - 12 - LEGEND_ROW_PX * row
         sample = Line2D([start, start + 18], [middle, middle], transform=IdentityTransform(), **style)
         if "marker" in style:
             sample = Line2D([start + 9], [middle], transform=IdentityTransform(), markersize=11, linewidth=0, **style)
