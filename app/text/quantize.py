@@ -24,7 +24,7 @@ MODEL_NOTES = {
         "Q4_1, sixteen evenly spaced values for each run of 32 weights, and the demo decodes that. In this matrix a "
         "run of 32 holds {distinct:.0f} different values on average (measured), where untouched weights would hold "
         "32. With block size 32 that makes the histogram ragged; in larger blocks the grids of many runs blend. The "
-        "errors below are against these decoded weights."
+        "errors shown are against these decoded weights."
     ),
     EMBEDDING_MODEL: (
         "This is the model that the assistant searches the paper with. Its weights were published in 32 bits and never "
@@ -56,6 +56,22 @@ COUNTS_CONCLUSION = (
 COUNTS_TWO_ZEROS = "; its zero exists twice, as 0 and as −0"
 COUNTS_UNUSED = ("", "; one of its sixteen codes holds none", "; {count} of its sixteen codes hold none")
 
+TYPES_TITLE = "Four data types on one axis"
+TYPES_ERROR = "mean error"
+TYPES_CONCLUSION = (
+    "A data type loses little where its levels stand close together and the weights are many. Of the sixteen levels, "
+    "these many lie within ±{half:.2f} of zero, where half of the weights are: {inside}."
+)
+TYPES_DESCRIPTION = (
+    "The levels of four data types from −1 to 1, each row over the histogram of {layer} in blocks of {block_size}. "
+    "Mean absolute error in % of the typical weight: {errors}."
+)
+TABLE_TYPES = ("Data type", *(f"Level {number}" for number in range(1, 17)), "Mean absolute error")
+TABLE_TYPES_CAPTION = (
+    "Levels from smallest to largest, and the mean absolute error on {layer} in % of its root mean square weight, "
+    "blocks of {block_size}, measured."
+)
+
 ERROR_TITLE = "What is lost"
 ERROR_METRICS = {
     "mean_absolute": "Mean absolute error",
@@ -74,6 +90,11 @@ STORAGE = (
     "take {stored:,.1f} KiB instead of {half:,.1f} KiB in 16 bits."
 )
 
+TABLE_HISTOGRAM = ("From", "To", "Density of weights")
+TABLE_HISTOGRAM_CAPTION = (
+    "Histogram of the weights of {layer} divided by the largest of their block of {block_size}, measured; the area "
+    "under it is 1."
+)
 TABLE_ERROR_LABEL = "Show the errors as a table"
 TABLE_LEVEL_LABEL = "Show the levels as a table"
 TABLE_LEVEL = ("Level", "Weights", "Share")

@@ -10,25 +10,38 @@ from safetensors.torch import save_file
 
 import qlora
 from app.assistant.embedding import model_folder
-from app.tabs import quantize as tab
+from app.tabs import quantize_measures as measures
+from app.tabs import quantize_redraw as tab
+from app.tabs import quantize_sources as sources
 from app.tabs import quantize_weights as weights
 from app.text import quantize as text
+from app.text import quantize_sources as source_text
+from app.text import quantize_story as story_text
 
 EMBEDDING = text.EMBEDDING_MODEL
 UP = "feed-forward: up"
+OWN = {
+    tab.draw_journey: (1,),
+    tab.draw_levels: (),
+    tab.draw_outlier: (5.0, 417),
+    tab.draw_double: (story_text.DOUBLE_STEPS[-1],),
+    tab.draw_errors: (),
+}
 
 
-def choose(**changes):
-    choice = {
-        "model": EMBEDDING,
-        "layer": 2,
-        "matrix": UP,
-        "data_type": "nf4",
-        "block_size": 64,
-        "double_quantization": True,
-        "narrow": False,
-    } | changes
-    return list(choice.values())
+def draw(handler, own=None, **changes):
+    """What a listener gets, with the controls at their first values but for the changes."""
+    choice = tab.Choice(EMBEDDING, 2, UP, None, None, None, "nf4", 64, True, False)._replace(**changes)
+    return handler(*choice[:-1], *(OWN[handler] if own is None else own), choice.narrow)
+
+
+def chosen(layer=2, name=UP) -> sources.Chosen:
+    return sources.choose(EMBEDDING, layer, name, None, None, None)
+
+
+def html(handler, **changes) -> str:
+    drawn = draw(handler, **changes)
+    return drawn if isinstance(drawn, str) else drawn[0]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +62,7 @@ def test_matrices_of_the_embedding_model():
 @pytest.mark.parametrize("data_type", text.DATA_TYPES)
 @pytest.mark.parametrize("double_quantization", [True, False])
 def test_figures_equal_quantizing_the_tensor_directly(real_matrix, data_type, double_quantization):
-    measured = weights.quantized(EMBEDDING, 2, UP, data_type, 128, double_quantization)
+    measured = measures.quantized(chosen(), data_type, 128, double_quantization)
     stored = qlora.quantize(real_matrix, data_type, block_size=128, double_quantization=double_quantization)
     error = stored.dequantize(torch.float64) - real_matrix.double()
     assert measured.errors["mean_absolute"] == pytest.approx(error.abs().mean().item(), rel=1e-4)
@@ -60,7 +73,7 @@ def test_figures_equal_quantizing_the_tensor_directly(real_matrix, data_type, do
 
 
 def test_counts_equal_rounding_by_hand(real_matrix):
-    measured = weights.quantized(EMBEDDING, 2, UP, "nf4", 64, False)
+    measured = measures.quantized(chosen(), "nf4", 64, False)
     blocks = real_matrix.view(-1, 64)
     scaled = blocks / blocks.abs().amax(dim=1, keepdim=True)
     nearest = (scaled.flatten()[:, None] - torch.tensor(measured.levels)).abs().argmin(dim=1)
@@ -70,62 +83,99 @@ def test_counts_equal_rounding_by_hand(real_matrix):
 
 
 def test_histogram_is_of_scaled_weights(real_matrix):
-    found = weights.histogram(EMBEDDING, 2, UP, 64)
+    found = measures.histogram(chosen(), 64)
     blocks = real_matrix.view(-1, 64)
     scaled = (blocks / blocks.abs().amax(dim=1, keepdim=True)).flatten()
-    assert (found.density * (2 / weights.HISTOGRAM_STEPS)).sum() == pytest.approx(1)
+    assert (found.density * (2 / measures.HISTOGRAM_STEPS)).sum() == pytest.approx(1)
     assert found.half == pytest.approx(scaled.abs().median().item(), abs=1e-6)
     assert found.distinct_in_run > 31.9, "these weights were never quantized"
 
 
 def test_level_panels_say_what_was_measured():
-    about, panels, fold, table = tab.draw_levels(*choose())
+    panels, trouble, about = draw(tab.draw_levels)
     assert text.MODEL_NOTES[EMBEDDING][:40] in about
+    assert trouble == ""
     assert panels.count("<svg") == 2
-    assert fold["visible"] is True
-    measured = weights.quantized(EMBEDDING, 2, UP, "nf4", 64, True)
-    assert f"{measured.counts[7]:,}" in table
-    assert table.count("<tr") == 17
+    stored = measures.quantized(chosen(), "nf4", 64, True)
+    assert f"{stored.counts[7]:,}" in panels
+    assert panels.count("<tr>") == 2 + 100 + 16, "two tables, with a row a histogram step and a row a level"
     assert "measured" in panels
 
 
 def test_error_panel_names_the_best_by_measurement():
-    panel, _, table = tab.draw_errors(*choose())
-    errors = {
-        name: weights.quantized(EMBEDDING, 2, UP, name, 64, True).errors["mean_absolute"] for name in text.DATA_TYPES
-    }
+    panel = html(tab.draw_errors)
+    errors = {name: measures.quantized(chosen(), name, 64, True).errors["mean_absolute"] for name in text.DATA_TYPES}
     best = min(errors, key=errors.get)
     assert f"On this layer {text.DATA_TYPES[best]} loses least" in panel
-    assert all(name in table for name in text.DATA_TYPES.values())
-    assert "4.127" in table
+    assert all(panel.count(name) >= 2 for name in text.DATA_TYPES.values())
     assert "4.127 bits a weight" in panel
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"layer": 3}, {"matrix": "attention: query"}, {"data_type": "int4"}, {"block_size": 4096}, {"narrow": True}],
-)
-def test_every_control_changes_the_drawing(change):
-    def drawn(**changes):
-        panels = tab.draw_levels(*choose(**changes))[1] + tab.draw_errors(*choose(**changes))[0]
-        return re.sub(r"chart\d+|[pm][0-9a-f]{10}", "", panels)
+def test_every_chart_has_a_text_alternative_a_table_and_downloads():
+    page = "".join(map(html, OWN)) + tab.draw_construction(4, story_text.STEPS[0], False)[0]
+    assert page.count("<svg") == 8
+    for part in ("</desc>", "<table", 'data-save="svg"', 'data-save="png"', 'data-save="csv"', "data-csv="):
+        assert page.count(part) == 8, part
 
-    assert drawn() == drawn(), "the same choice draws the same, else this proves nothing"
-    assert drawn(**change) != drawn()
+
+@pytest.mark.parametrize("handler", OWN)
+def test_every_panel_states_a_conclusion_and_where_its_numbers_come_from(handler):
+    page = html(handler)
+    assert page.count('class="conclusion"') >= 1
+    assert page.count('class="conclusion"') == page.count('class="panel-title"')
+    assert page.count('class="origin"') >= page.count('class="panel-title"')
+
+
+@pytest.mark.parametrize(
+    ("change", "handlers"),
+    [
+        ({"layer": 3}, set(OWN)),
+        ({"matrix": "attention: query"}, set(OWN)),
+        ({"data_type": "int4"}, set(OWN)),
+        ({"block_size": 4096}, set(OWN)),
+        ({"narrow": True}, set(OWN)),
+        ({"double_quantization": False}, {tab.draw_journey, tab.draw_errors}),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_every_control_changes_the_drawing(change, handlers):
+    def drawn(handler, **changes):
+        return re.sub(r"chart\d+|[pm][0-9a-f]{10}", "", html(handler, **changes))
+
+    for handler in handlers:
+        assert drawn(handler) == drawn(handler), "the same choice draws the same, else this proves nothing"
+        assert drawn(handler, **change) != drawn(handler), handler.__name__
 
 
 def test_double_quantization_changes_storage_and_error():
-    with_it, without = (tab.draw_errors(*choose(double_quantization=on)) for on in (True, False))
-    assert "4.127 bits" in with_it[0]
-    assert "4.500 bits" in without[0]
-    assert with_it[2] != without[2]
+    with_it, without = (html(tab.draw_errors, double_quantization=on) for on in (True, False))
+    assert "4.127 bits" in with_it
+    assert "4.500 bits" in without
 
 
 def test_drawings_tell_different_ids_on_one_page():
-    page = tab.draw_levels(*choose())[1] + tab.draw_errors(*choose())[0]
+    page = "".join(map(html, OWN))
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert ids
     assert len(ids) == len(set(ids))
+
+
+def test_offered_controls_follow_the_source():
+    layer, matrix, upload, tensor, numbers = tab.offer(EMBEDDING, "feed-forward: gate", None)
+    assert layer["maximum"] == 6
+    assert "feed-forward: gate" not in matrix["choices"]
+    assert (matrix["value"], layer["visible"], upload["visible"], numbers["visible"]) == (UP, True, False, False)
+    layer, matrix, upload, tensor, numbers = tab.offer(source_text.TYPE, UP, None)
+    assert (layer["visible"], matrix["visible"], tensor["visible"], numbers["visible"]) == (False, False, False, True)
+
+
+def test_sliders_are_fitted_to_few_numbers():
+    typed = {"model": source_text.TYPE, "numbers": "1 2 -3 0.5 " * 20}
+    assert draw(tab.draw_journey, own=(9,), **typed)[1] | {"__type__": ""} == {
+        "__type__": "", "maximum": 2, "interactive": True, "value": 2,
+    }  # fmt: skip
+    assert draw(tab.draw_outlier, **typed)[1]["value"] == 80
+    assert "value" not in draw(tab.draw_journey)[1], "a value that fits stays where the visitor put it"
 
 
 @pytest.fixture
@@ -136,19 +186,19 @@ def weights_file(tmp_path, monkeypatch):
 
 
 def assert_one_sentence(words: str) -> None:
-    about, panels, fold, table = tab.draw_levels(*choose())
-    assert 'role="alert"' in panels
+    panels, trouble, about = draw(tab.draw_levels)
+    assert trouble.count('role="alert"') == 1
+    assert words in trouble
     assert words in panels
-    assert (about, table) == ("", "")
-    assert fold["visible"] is False
-    errors, error_fold, error_table = tab.draw_errors(*choose())
-    assert (errors, error_table) == ("", "")
-    assert error_fold["visible"] is False
+    assert about == ""
+    assert words in html(tab.draw_journey)
+    assert html(tab.draw_errors) == ""
+    assert "<svg" in html(tab.draw_double), "the formula needs no weights"
 
 
 def test_missing_file(weights_file):
     assert_one_sentence("are missing")
-    assert tab.offer_layers(EMBEDDING, UP) is not None
+    assert len(tab.offer(EMBEDDING, UP, None)) == 5
 
 
 @pytest.mark.parametrize(
@@ -190,8 +240,7 @@ def test_not_a_number_in_the_weights(weights_file):
 
 def test_layer_that_the_model_does_not_have(weights_file):
     model_of(weights_file, torch.randn(8, 64))
-    panels = tab.draw_levels(*choose(layer=9))[1]
-    assert "Choose a layer from 1 to 2" in panels
+    assert "Choose a layer from 1 to 2" in draw(tab.draw_levels, layer=9)[1]
 
 
 def test_file_that_is_replaced_is_read_again(weights_file):
@@ -199,16 +248,16 @@ def test_file_that_is_replaced_is_read_again(weights_file):
 
     model_of(weights_file, torch.randn(8, 64, generator=torch.manual_seed(0)))
     os.utime(weights_file, ns=(1, 1))
-    first = weights.quantized(EMBEDDING, 1, UP, "nf4", 64, True)
+    first = measures.quantized(chosen(1), "nf4", 64, True)
     model_of(weights_file, torch.randn(8, 64, generator=torch.manual_seed(1)))
     os.utime(weights_file, ns=(2, 2))
-    assert weights.quantized(EMBEDDING, 1, UP, "nf4", 64, True).errors != first.errors
+    assert measures.quantized(chosen(1), "nf4", 64, True).errors != first.errors
 
 
 def test_last_short_block(weights_file):
     model_of(weights_file, torch.randn(5, 21))
-    assert weights.histogram(EMBEDDING, 1, UP, 64).density.sum() > 0
-    assert weights.quantized(EMBEDDING, 1, UP, "nf4", 64, True).count == 105
+    assert measures.histogram(chosen(1), 64).density.sum() > 0
+    assert measures.quantized(chosen(1), "nf4", 64, True).count == 105
 
 
 def test_demo_language_model_was_in_four_bits_before():
@@ -216,7 +265,7 @@ def test_demo_language_model_was_in_four_bits_before():
     from qlora.errors import InputError
 
     try:
-        found = weights.histogram(text.LANGUAGE_MODEL, 1, UP, 64)
+        found = measures.histogram(sources.choose(text.LANGUAGE_MODEL, 1, UP, None, None, None), 64)
     except InputError as missing:
         pytest.skip(str(missing))
     assert found.distinct_in_run <= 16

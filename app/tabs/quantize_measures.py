@@ -1,0 +1,129 @@
+"""What the Quantize tab measures on the chosen weights: their histogram, and what storing them in few bits does."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.tabs.quantize_sources import Chosen, weights
+
+if TYPE_CHECKING:
+    import numpy as np
+
+HISTOGRAM_STEPS = 100
+_RUN = 32
+_RUNS_LOOKED_AT = 512
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Weights divided by the absmax of their block.
+
+    Attributes:
+        edges: (steps + 1,) from -1 to 1.
+        density: (steps,), its integral is 1.
+        half: half of the weights lie within ± this.
+        distinct_in_run: different values in 32 neighbouring weights, mean over the first 512 runs; NaN
+            where there are fewer than 32 weights.
+    """
+
+    edges: np.ndarray
+    density: np.ndarray
+    half: float
+    distinct_in_run: float
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """One matrix stored in 4 bits, in figures.
+
+    Attributes:
+        levels: (16,) ascending.
+        thresholds: (15,) ascending, where rounding changes from one level to the next.
+        counts: (16,) weights at each level.
+        errors: measure -> error in the unit of the weights; the measures of ``app.text.quantize.ERROR_METRICS``.
+        typical_weight: root mean square of the weights before quantization.
+        nbytes: bytes stored.
+        bits_per_parameter: 8 · nbytes / weights.
+    """
+
+    levels: np.ndarray
+    thresholds: np.ndarray
+    counts: np.ndarray
+    errors: dict[str, float]
+    typical_weight: float
+    nbytes: int
+    bits_per_parameter: float
+
+    @property
+    def count(self) -> int:
+        """Number of weights."""
+        return int(self.counts.sum())
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(16,): counts as shares of 1."""
+        return self.counts / self.counts.sum()
+
+
+@functools.lru_cache(maxsize=256)
+def histogram(chosen: Chosen, block_size: int) -> Histogram:
+    """Histogram of the scaled weights.
+
+    Raises:
+        InputError: as `quantize_sources.weights`.
+    """
+    import numpy as np
+    import torch
+
+    values = weights(chosen).flatten()
+    runs = values[: values.numel() // _RUN * _RUN].view(-1, _RUN)[:_RUNS_LOOKED_AT].sort(dim=1).values
+    distinct = 1 + (runs.diff(dim=1) != 0).sum(dim=1).float().mean().item()
+    padded = torch.nn.functional.pad(values, (0, -values.numel() % block_size)).view(-1, block_size)
+    absmax = padded.abs().amax(dim=1, keepdim=True)
+    scaled = (padded / absmax.clamp_min(torch.finfo(torch.float32).tiny)).flatten()[: values.numel()]
+    counts = torch.histc(scaled, HISTOGRAM_STEPS, -1, 1).numpy()
+    half = scaled.abs_().median().item()
+    return Histogram(
+        edges=np.linspace(-1, 1, HISTOGRAM_STEPS + 1),
+        density=counts * (HISTOGRAM_STEPS / 2 / counts.sum()),
+        half=half,
+        distinct_in_run=distinct,
+    )
+
+
+@functools.lru_cache(maxsize=512)
+def quantized(chosen: Chosen, data_type: str, block_size: int, double_quantization: bool) -> Quantized:
+    """The chosen weights quantized by `qlora.quantize`, measured.
+
+    Raises:
+        InputError: as `quantize_sources.weights`.
+        ValueError: an argument is not one that `qlora.quantize` takes.
+    """
+    import torch
+
+    import qlora
+    from qlora.quantization.codebook import codebook, decision_thresholds
+
+    values = weights(chosen)
+    stored = qlora.quantize(
+        values, data_type, block_size=block_size, double_quantization=double_quantization, name=chosen.where()
+    )
+    thresholds, order = decision_thresholds(data_type)
+    order = order.long()
+    counts = torch.bincount(stored.unpacked_codes(), minlength=16)[order]
+    error = stored.dequantize(torch.float32).sub_(values).abs_()
+    return Quantized(
+        levels=codebook(data_type)[order].numpy(),
+        thresholds=thresholds.numpy(),
+        counts=counts.numpy(),
+        errors={
+            "mean_absolute": error.mean().item(),
+            "root_mean_square": error.norm().item() / error.numel() ** 0.5,
+            "largest": error.max().item(),
+        },
+        typical_weight=values.norm().item() / values.numel() ** 0.5,
+        nbytes=stored.nbytes,
+        bits_per_parameter=stored.bits_per_parameter,
+    )
