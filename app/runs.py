@@ -8,13 +8,13 @@ restart of the app find it again. Beside what the trainer writes there (``config
 - ``process.lock``: the process id of the trainer, which holds an exclusive ``flock`` on this file for as long as it
   lives. The lock goes with the process, however that ends, so a process id that the system gave to somebody else
   is never taken for the run;
+- ``resumed``: which log was there when the run was last resumed, so that its old end is not taken for the new one;
 - ``stderr.txt`` and ``stdout.txt``: what the trainer printed; ``exit_status``: how it ended, if the app saw it.
 """
 
 import contextlib
 import dataclasses
 import datetime
-import functools
 import os
 import shutil
 import signal
@@ -25,6 +25,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.run_log import log_number, log_of
 from qlora import config as configuration
 from qlora import events as run_events
 from qlora.errors import InputError
@@ -32,6 +33,7 @@ from qlora.folders import runs_dir
 from qlora.process_lock import held_lock, is_held, one_at_a_time
 
 TRAIN_COMMAND = (sys.executable, "-m", "qlora", "train")
+RESUME_COMMAND = (sys.executable, "-m", "qlora", "resume")
 REQUESTED_NAME = "requested.yaml"
 INSTRUCTIONS_NAME = "instructions.jsonl"
 ID_FORMAT = "%Y%m%d-%H%M%S-%f"
@@ -39,6 +41,7 @@ _COMMAND_NAME = "qlora: "
 _LOCK_NAME = "process.lock"
 _STDERR_NAME = "stderr.txt"
 _EXIT_STATUS_NAME = "exit_status"
+_RESUMED_NAME = "resumed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,11 +95,7 @@ def start(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(root / ".starting"):
-            if (other := live_run()) is not None:
-                raise InputError(
-                    f"Run {other.id} is still going on, and one run at a time is as much as this machine is asked to "
-                    "do: stop it, or wait for its end, then start again."
-                )
+            _require_none_live()
             name = datetime.datetime.now(datetime.UTC).strftime(ID_FORMAT)
             # The folder gets its name only when the lock is held: a run that can be seen is live from the beginning.
             folder, hidden = root / name, root / f".{name}"
@@ -105,7 +104,7 @@ def start(
                 with held_lock(hidden / _LOCK_NAME) as lock:
                     _write_request(hidden, folder, config, instructions)
                     hidden.rename(folder)
-                    process = _launch(command, folder, lock)
+                    process = _launch([*command, str(folder / REQUESTED_NAME)], folder, lock)
             except BaseException:
                 shutil.rmtree(hidden, ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -120,11 +119,55 @@ def start(
     return run
 
 
+def resume(run: Run, *, command: Sequence[str] = RESUME_COMMAND) -> None:
+    """Go on with a run from its newest checkpoint, in a process of its own.
+
+    Raises:
+        InputError: it has no checkpoint, a run is live, or its folder cannot be written.
+    """
+    try:
+        with one_at_a_time(runs_dir() / ".starting"):
+            _require_none_live()
+            if not can_resume(run):
+                raise InputError(
+                    f"Run {run.id} cannot be resumed: it has no checkpoint with steps left. Start a new run instead."
+                )
+            # A trainer that has said its last word may take a moment to be gone: this waits for it.
+            with held_lock(run.folder / _LOCK_NAME) as lock:
+                (run.folder / _RESUMED_NAME).write_text(str(log_number(run.folder)))
+                process = _launch([*command, str(run.folder)], run.folder, lock)
+    except OSError as error:
+        raise InputError(f"Run {run.id} cannot be resumed: {error.strerror or error}.") from None
+    threading.Thread(target=_reap, args=(process, run), name=f"reap {run.id}", daemon=True).start()
+
+
+def can_resume(run: Run) -> bool:
+    """Whether steps of the run are left and it has a checkpoint to go on from."""
+    log = events(run)
+    steps = max((event.step for event in log if isinstance(event, run_events.StepFinished)), default=0)
+    planned = next((event.steps for event in log if isinstance(event, run_events.RunStarted)), 0)
+    saved = any((run.folder / run_events.CHECKPOINTS_FOLDER).glob("[!.]*"))
+    return saved and steps < planned
+
+
+def _require_none_live() -> None:
+    if (other := live_run()) is not None:
+        raise InputError(
+            f"Run {other.id} is still going on, and one run at a time is as much as this machine is asked to "
+            "do: stop it, or wait for its end, then start again."
+        )
+
+
 def status(run: Run) -> Status:
     """Where the run stands now, from its lock and its log."""
     # The lock before the log: a run that ends in between has by then written its last event.
     alive = is_held(run.folder / _LOCK_NAME)
     log = events(run)
+    if log and _resuming(run):
+        if alive:
+            return Status("starting", stopping_seconds=_stopping_seconds(run))
+        if words := stderr_sentence(run):
+            return Status("failed", words)
     if log and isinstance(log[-1], run_events.RunEnded):
         return Status(log[-1].outcome, log[-1].message)
     if alive:
@@ -162,12 +205,12 @@ def kill(run: Run) -> None:
 
 def events(run: Run, since: int = 0) -> list[run_events.Event]:
     """The run's events from number `since` on (the first is 0), as far as its log is written."""
-    return _log(run.folder).read(since)
+    return log_of(run.folder).read(since)
 
 
 def unreadable_lines(run: Run) -> int:
     """Finished lines of the log that could not be read, as far as `events` has come."""
-    return _log(run.folder).unreadable_lines
+    return log_of(run.folder).unreadable_lines
 
 
 def list_runs() -> list[Run]:
@@ -221,27 +264,12 @@ def last_sentence(text: str) -> str:
     return (own or lines or [""])[-1].removeprefix(_COMMAND_NAME)
 
 
-class _Log:
-    """The events of one run read so far, shared by everybody who looks at it."""
-
-    def __init__(self, folder: Path):
-        self._reader = run_events.EventReader(folder / run_events.LOG_NAME)
-        self._events: list[run_events.Event] = []
-        self._lock = threading.Lock()
-
-    @property
-    def unreadable_lines(self) -> int:
-        return self._reader.unreadable_lines
-
-    def read(self, since: int) -> list[run_events.Event]:
-        with self._lock:
-            self._events.extend(self._reader.read())
-            return self._events[since:]
-
-
-@functools.lru_cache(maxsize=16)
-def _log(folder: Path) -> _Log:
-    return _Log(folder)
+def _resuming(run: Run) -> bool:
+    """Whether the run was resumed and its log is still the one that ended before."""
+    try:
+        return (run.folder / _RESUMED_NAME).read_text() == str(log_number(run.folder))
+    except FileNotFoundError:
+        return False
 
 
 def _stopping_seconds(run: Run) -> float | None:
@@ -261,9 +289,10 @@ def _write_request(hidden: Path, folder: Path, config: configuration.RunConfig, 
 
 
 def _launch(command: Sequence[str], folder: Path, lock: int) -> subprocess.Popen:
+    """Start the trainer; its process id comes to stand in the lock's file."""
     with (folder / _STDERR_NAME).open("wb") as stderr, (folder / "stdout.txt").open("wb") as stdout:
         process = subprocess.Popen(
-            [*command, str(folder / REQUESTED_NAME)],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -271,7 +300,8 @@ def _launch(command: Sequence[str], folder: Path, lock: int) -> subprocess.Popen
             pass_fds=(lock,),
         )
     try:
-        os.write(lock, str(process.pid).encode())
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(process.pid).encode(), 0)
     except OSError:
         process.kill()
         process.wait()

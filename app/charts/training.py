@@ -85,6 +85,15 @@ def learning_rate_chart(
     return figure
 
 
+def gradient_norm_chart(
+    steps: Sequence[int], gradient_norms: Sequence[float], *, last_step: int | None = None, width_px: int = WIDTH_PX
+) -> Figure:
+    """Norm of the gradient of each step, before clipping (arguments as for `loss_chart`)."""
+    figure, axes = _axes(width_px, steps, last_step, text.GRADIENT_AXIS, highest=max(gradient_norms))
+    _line(axes, steps, gradient_norms, "gradient-norm")
+    return figure
+
+
 def throughput_chart(
     steps: Sequence[int], tokens_per_second: Sequence[float], *, last_step: int | None = None, width_px: int = WIDTH_PX
 ) -> Figure:

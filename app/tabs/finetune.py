@@ -11,8 +11,9 @@ import gradio as gr
 
 from app import runs
 from app.charts.markup import note, panel_title, problem
-from app.tabs import finetune_answers as answers
+from app.tabs import finetune_charts, finetune_runs, viewport
 from app.tabs import finetune_view as view
+from app.tabs.finetune_ask import ask
 from app.tabs.finetune_settings import chosen_config, field_values, plan, preset_config, read_upload
 from app.text import common
 from app.text import finetune as text
@@ -35,7 +36,7 @@ def preview(preset: str, instructions: str | None, *values: Any):
     """Plan, configuration as YAML and what is wrong with it, and whether it can be started."""
     try:
         config = chosen_config(preset, *values)
-        sentence = plan(config, instructions)
+        sentence = f"{plan(config, instructions)} {finetune_runs.expected(config)}"
     except InputError as error:
         return problem(str(error)), gr.skip(), gr.Button(interactive=False)
     if instructions:
@@ -84,8 +85,8 @@ def refresh(run_id: str | None, drawn: dict):
     """Everything that the page shows of a run, skipping what has not changed since `drawn`.
 
     Returns:
-        status, cards, charts, their table, samples, note beside "Ask both", fold of the table, start, stop and ask
-        buttons, timer, and the new `drawn`.
+        status, cards, charts, their table, samples, note beside "Ask both", fold of the table, start, stop, ask and
+        resume buttons, timer, and the new `drawn`.
     """
     run = runs.find(run_id) if run_id else None
     if run is None:
@@ -108,13 +109,14 @@ def refresh(run_id: str | None, drawn: dict):
         sections["charts"] = _charts(run, len(told.steps), status.live)
         sections["table"] = view.table_html(told)
         drawn = {**drawn, "key": key, "at": time.time()}
-    return _changes(sections, drawn, may_start=not status.live, status=status, may_ask=may_ask)
+    may_resume = not status.live and runs.can_resume(run)
+    return _changes(sections, drawn, may_start=not status.live, status=status, may_ask=may_ask, may_resume=may_resume)
 
 
 @functools.lru_cache(maxsize=8)
 def _charts(run: runs.Run, steps: int, live: bool) -> str:
     """The charts, drawn once for all who watch; `steps` says how far the run was."""
-    return view.charts_html(view.story(runs.events(run)), live=live)
+    return finetune_charts.charts_html(view.story(runs.events(run)), live=live)
 
 
 def _plan_html(sentence: str) -> str:
@@ -127,7 +129,13 @@ def _kill_note(status: runs.Status) -> str:
 
 
 def _changes(
-    sections: dict[str, str], drawn: dict, *, may_start: bool, status: runs.Status | None, may_ask: bool
+    sections: dict[str, str],
+    drawn: dict,
+    *,
+    may_start: bool,
+    status: runs.Status | None,
+    may_ask: bool,
+    may_resume: bool = False,
 ) -> tuple:
     live = status is not None and status.live
     stopping = status.stopping_seconds if status else None
@@ -142,47 +150,10 @@ def _changes(
         gr.Button(interactive=may_start),
         gr.Button(text.KILL if may_kill else text.STOP, interactive=live and (stopping is None or may_kill)),
         gr.Button(interactive=may_ask),
+        gr.Button(visible=may_resume),
         gr.Timer(active=live),
         drawn,
     )
-
-
-def ask(run_id: str | None, prompt: str, max_new_tokens: float):
-    """Both answers as they grow, and the buttons beside them."""
-    run = runs.find(run_id) if run_id else None
-    asking = gr.Button(interactive=False), gr.Button(visible=True)
-    idle = gr.Button(interactive=True), gr.Button(visible=False)
-    if run is None:
-        yield problem(text.RUN_GONE if run_id else text.ASK_WAIT_FOR_RUN), *idle
-        return
-    begun, shown = time.monotonic(), ""
-    try:
-        for both in answers.ask_both(run, prompt, max_new_tokens=int(max_new_tokens)):
-            shown = answers_html(both, time.monotonic() - begun)
-            yield shown, *asking
-    except InputError as error:
-        yield shown + problem(str(error)), *idle
-        return
-    yield shown, *idle
-
-
-def answers_html(both: dict[str, answers.Answer], seconds: float) -> str:
-    """Both answers side by side, with what each side is doing."""
-    silent = not any(answer.text for answer in both.values())
-    boxes, turn = "", True
-    for side, title in (("base", text.ASK_BASE), ("finetuned", text.ASK_FINETUNED)):
-        answer = both[side]
-        words = answer.text
-        if answer.done:
-            footer = text.ASK_DONE.format(tokens=answer.new_tokens, seconds=answer.seconds)
-            words = words.strip() or text.SAMPLE_EMPTY
-        elif silent and turn:
-            footer = text.ASK_LOADING.format(seconds=seconds)
-        else:
-            footer = text.ASK_ANSWERING if turn else text.ASK_WAITING
-        turn = turn and answer.done
-        boxes += view.answer_html(title, words, footer, side=side)
-    return f'<div class="answers">{boxes}</div>'
 
 
 def build(blocks: gr.Blocks) -> None:
@@ -214,6 +185,7 @@ def build(blocks: gr.Blocks) -> None:
     with gr.Accordion(common.SHOW_AS_TABLE, open=False, visible=False, elem_id="finetune-table") as table_fold:
         table_html = gr.HTML()
     samples_html = gr.HTML(elem_id="finetune-samples", elem_classes="finetune-place")
+    lists = finetune_runs.build()
     gr.HTML(panel_title(text.ASK_TITLE, kind=common.MEASURED) + note(text.ASK_LEAD))
     ask_note = gr.HTML(note(text.ASK_WAIT_FOR_RUN), elem_classes="finetune-place")
     with gr.Row():
@@ -234,7 +206,7 @@ def build(blocks: gr.Blocks) -> None:
     form = [preset, upload, *fields]
     seen = [
         status_html, cards_html, charts_html, table_html, samples_html, ask_note,
-        table_fold, start_button, stop_button, ask_button, timer, drawn,
+        table_fold, start_button, stop_button, ask_button, lists.resume, timer, drawn,
     ]  # fmt: skip
     previewed = {"fn": preview, "inputs": form, "outputs": [plan_html, yaml_code, start_button], **quiet}
     preset.input(lambda name: field_values(preset_config(name)), preset, fields, **quiet).then(**previewed)
@@ -244,6 +216,10 @@ def build(blocks: gr.Blocks) -> None:
     stop_button.click(stop, shown, started_html, **quiet).then(refresh, [shown, drawn], seen, **quiet)
     timer.tick(refresh, [shown, drawn], seen, concurrency_limit=None, **quiet)
     blocks.load(attach, [shown, prompt], [shown, prompt], **quiet).then(refresh, [shown, drawn], seen, **quiet)
+    narrow, width_changed = viewport.watch(blocks, TAB_ID)
+    shown_anew = {"fn": refresh, "inputs": [shown, drawn], "outputs": seen, **quiet}
+    finetune_runs.wire(lists, shown, drawn, started_html, shown_anew, narrow, width_changed)
+    blocks.load(**previewed)
     asked = ask_button.click(ask, [shown, prompt, tokens], [answers_box, ask_button, ask_stop], **quiet)
     ask_stop.click(
         lambda: (gr.Button(interactive=True), gr.Button(visible=False)),

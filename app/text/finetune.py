@@ -179,3 +179,42 @@ ASK_EMPTY_PROMPT = "Write a question first: there is nothing to ask in an empty 
 ASK_LONG_PROMPT = "The question has {count:,} characters, but at most {most:,} are taken: shorten it."
 ASK_NO_ADAPTER = "This run saved no adapter, so there is nothing to compare with: start a run and let it end."
 ASK_ENDED = "The answering process ended before it was done{reason}."
+
+GRADIENT_TITLE = "Gradient norm"
+GRADIENT_AXIS = "gradient norm, before clipping"
+GRADIENT_DESCRIPTION = "Norm of the adapters' gradient over {steps} steps; {median:.2g} in the median."
+
+EXPECTED = "Expected memory: about {mib:,.0f} MiB at a step's fullest moment, {out:,.0f} MiB with all pages moved out."
+EXPECTED_KEPT = (
+    "Expected memory: up to {mib:,.0f} MiB at a step's fullest moment, {out:,.0f} MiB with all pages moved out; less "
+    "where activations must be computed again."
+)
+EXPECTED_TIME = "Expected time: at most about {minutes:,} min at the pace of the latest run here, plus loading."
+
+RUNS_TITLE = "Runs on this machine"
+RUNS_SHOW = "Show"
+RUNS_COMPARE = "Compare with"
+RUN_LABEL = "{time} · {done} of {steps} steps · {data_type} · r {r} · {state}"
+RUN_UNKNOWN = "{time} · its configuration cannot be read"
+RUN_STATES = {
+    "starting": "starting",
+    "running": "running",
+    "finished": "finished",
+    "stopped": "stopped",
+    "failed": "failed",
+    "lost": "lost",
+}
+RESUME = "Resume this run"
+ADAPTER = "Download the adapter (PEFT files)"
+NO_ADAPTER = "This run saved no adapter: let a run end, or choose another one."
+COMPARE_TITLE = "Two runs, smoothed training loss"
+COMPARE_CHOOSE = "Choose a second run to see both losses on one chart and what was set differently."
+COMPARE_NO_STEPS = "{name} has no finished step yet, so there is nothing to compare."
+COMPARE_CONCLUSION = (
+    "At step {step}, {better} has the lower loss: {lower:.2f} against {higher:.2f} (means of the last {count} steps)."
+)
+COMPARE_DESCRIPTION = "{name}: {steps} steps, smoothed loss {last:.2f} at the end"
+COMPARE_CAPTION = "Training loss of both runs at each step, not smoothed, measured."
+COMPARE_SETTING = "Setting"
+COMPARE_SETTINGS = "Settings in which the two runs differ."
+COMPARE_SAME = "Both runs have the same settings."

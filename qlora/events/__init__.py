@@ -21,6 +21,7 @@ from qlora.events.kinds import (
 )
 from qlora.events.log import (
     ADAPTER_FOLDER,
+    CHECKPOINTS_FOLDER,
     CONFIG_NAME,
     LOG_NAME,
     STOP_NAME,
@@ -32,6 +33,7 @@ from qlora.events.log import (
 
 __all__ = [
     "ADAPTER_FOLDER",
+    "CHECKPOINTS_FOLDER",
     "CONFIG_NAME",
     "EVENT_TYPES",
     "LOG_NAME",

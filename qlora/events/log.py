@@ -13,6 +13,7 @@ from qlora.events.kinds import EVENT_TYPES, Event
 LOG_NAME = "events.jsonl"
 CONFIG_NAME = "config.yaml"
 ADAPTER_FOLDER = "adapter"
+CHECKPOINTS_FOLDER = "checkpoints"
 #: A file of this name asks the run to stop after the step at hand.
 STOP_NAME = "stop"
 

@@ -22,10 +22,10 @@ from qlora.adapters.checkpoint import save_adapter
 from qlora.config import ModelConfig
 from qlora.data.batches import Batches
 from qlora.errors import InputError
+from qlora.events import CHECKPOINTS_FOLDER
 from qlora.optimizer.paged_adamw import PagedAdamW
 from qlora.training.randomness import generator_states, set_generator_states
 
-FOLDER = "checkpoints"
 _NAME = "step-"
 _PART = ".part-"
 _TENSORS = "state.safetensors"
@@ -63,8 +63,8 @@ def save(
     """
     from safetensors.torch import save_file
 
-    place = run / FOLDER / f"{_NAME}{step}"
-    part = run / FOLDER / f"{_PART}{step}"
+    place = run / CHECKPOINTS_FOLDER / f"{_NAME}{step}"
+    part = run / CHECKPOINTS_FOLDER / f"{_PART}{step}"
     saved = optimizer.state_dict()
     tensors = {f"optimizer.{name}": tensor for name, tensor in saved.pop("tensors").items()}
     tensors["parameters"] = optimizer.flat.detach().cpu()
@@ -83,7 +83,7 @@ def save(
         os.rename(part, place)
         _to_disk(place.parent)
         for old in _steps(run)[:-keep]:
-            shutil.rmtree(run / FOLDER / f"{_NAME}{old}")
+            shutil.rmtree(run / CHECKPOINTS_FOLDER / f"{_NAME}{old}")
     except OSError as error:
         raise InputError(f"The checkpoint cannot be written to {place}: {error.strerror or error}.") from None
     return place
@@ -92,7 +92,7 @@ def save(
 def latest(run: Path) -> Path | None:
     """The newest checkpoint of the run in `run`, or None."""
     steps = _steps(run)
-    return run / FOLDER / f"{_NAME}{steps[-1]}" if steps else None
+    return run / CHECKPOINTS_FOLDER / f"{_NAME}{steps[-1]}" if steps else None
 
 
 def step_of(checkpoint: Path) -> int:
@@ -145,13 +145,13 @@ def _of(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 
 
 def _steps(run: Path) -> list[int]:
-    names = [path.name.removeprefix(_NAME) for path in (run / FOLDER).glob(f"{_NAME}*")]
+    names = [path.name.removeprefix(_NAME) for path in (run / CHECKPOINTS_FOLDER).glob(f"{_NAME}*")]
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def _clear(run: Path) -> None:
     """Remove what a write that was cut short has left."""
-    for part in (run / FOLDER).glob(f"{_PART}*"):
+    for part in (run / CHECKPOINTS_FOLDER).glob(f"{_PART}*"):
         shutil.rmtree(part)
 
 

@@ -15,10 +15,9 @@ from qlora.data.packing import check_packing
 from qlora.data.samples import Sample
 from qlora.data.tasks import LabelledText, encode_labelled, encode_pairs, read_labelled
 from qlora.errors import InputError
-from qlora.events import ADAPTER_FOLDER, CONFIG_NAME, LOG_NAME
+from qlora.events import ADAPTER_FOLDER, CHECKPOINTS_FOLDER, CONFIG_NAME, LOG_NAME
 from qlora.memory.budget import MARGIN, Fit, run_options
 from qlora.memory.model_config import shape_of
-from qlora.training.checkpoint import FOLDER as CHECKPOINTS_FOLDER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -7,11 +7,15 @@ import pytest
 
 from app import runs
 from app.tabs import finetune
+from app.tabs import finetune_answers as answers
 from app.tabs import finetune_settings as settings
 from app.text import finetune as text
 from tests.app.conftest import PROMPT, wait_until
 
-NAMES = ("status", "cards", "charts", "table", "samples", "ask", "fold", "start", "stop", "asking", "timer", "drawn")
+NAMES = (
+    "status", "cards", "charts", "table", "samples", "ask", "fold", "start", "stop", "asking", "resume",
+    "timer", "drawn",
+)  # fmt: skip
 FORM = ("demo", None, *settings.field_values(settings.demo()))
 
 
@@ -54,7 +58,7 @@ def test_reload_finds_the_run_and_draws_it_once(shown_run):
     run_id, prompt = finetune.attach(None, "")
     assert (run_id, prompt) == (shown_run.id, PROMPT)
     page = refreshed(run_id)
-    assert page["charts"].count("<svg") == 5
+    assert page["charts"].count("<svg") == 6
     assert text.STATES["finished"] in page["status"]
     assert PROMPT in page["samples"]
     assert active(page["start"])
@@ -143,7 +147,7 @@ def test_ask_streams_both_answers_and_frees_the_button(shown_run, monkeypatch):
         '{"side": "finetuned", "done": true, "new_tokens": 1, "seconds": 0.5}',
     ]
     program = f"for line in {lines!r}: print(line)"
-    monkeypatch.setitem(finetune.answers.ask_both.__kwdefaults__, "command", (sys.executable, "-c", program))
+    monkeypatch.setitem(answers.ask_both.__kwdefaults__, "command", (sys.executable, "-c", program))
     steps = list(finetune.ask(shown_run.id, PROMPT, 8))
     assert text.ASK_LOADING.format(seconds=0) in steps[0][0]
     assert not active(steps[0][1])

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from app import runs
+from app.tabs import finetune_charts
 from app.tabs import finetune_view as view
 from app.text import finetune as text
 from qlora import events
@@ -78,7 +79,7 @@ RUNNING = runs.Status("running")
 def test_nothing_to_show_before_the_first_event():
     told = view.story([])
     assert view.cards_html(RUN, runs.Status("starting"), told) == ""
-    assert view.charts_html(told, live=True) == view.table_html(told) == view.samples_html(told) == ""
+    assert finetune_charts.charts_html(told, live=True) == view.table_html(told) == view.samples_html(told) == ""
     assert text.STATES["starting"] in plain(view.status_html(RUN, runs.Status("starting"), told))
 
 
@@ -142,9 +143,9 @@ def test_stop_that_was_asked_for_is_said():
 
 def test_charts_have_text_alternatives_with_the_numbers():
     log = [started(), step(1, loss=3.0), step(2, loss=2.0)]
-    html = view.charts_html(view.story(log), live=False)
+    html = finetune_charts.charts_html(view.story(log), live=False)
     descriptions = re.findall(r"<desc[^>]*>([^<]+)</desc>", html)
-    assert len(descriptions) == html.count("<svg") == 5
+    assert len(descriptions) == html.count("<svg") == 6
     assert any("activations 60.0 MiB" in words for words in descriptions)
     assert any("8 optimizer pages came to the device and 8 left it" in words for words in descriptions)
 

@@ -87,6 +87,36 @@ def test_run_outlives_the_app_is_found_again_and_stops_within_a_step(tiny_config
     assert runs.status(run).state == "stopped", "stopping an ended run must change nothing"
 
 
+def test_a_stopped_run_is_resumed_to_its_end(tiny_config, runs_folder):
+    training = dataclasses.replace(tiny_config.training, steps=200, checkpoint_steps=1, sample_prompts=())
+    run = runs.start(dataclasses.replace(tiny_config, training=training))
+    wait_until(lambda: len(steps_of(run)) >= 2)
+    with pytest.raises(InputError, match="still going on"):
+        runs.resume(run)
+    runs.stop(run)
+    wait_until(lambda: not runs.status(run).live)
+    before = [(step.step, step.loss) for step in steps_of(run)]
+    assert runs.status(run).state == "stopped" and len(before) < 200, "else nothing is left to resume"
+    assert runs.can_resume(run)
+    runs.resume(run)
+    assert runs.status(run).state in ("starting", "running"), "the old end must not be taken for the new one"
+    wait_until(lambda: len(steps_of(run)) > len(before))
+    runs.stop(run)
+    wait_until(lambda: not runs.status(run).live)
+    after = [(step.step, step.loss) for step in steps_of(run)]
+    assert [step for step, _ in after] == list(range(1, len(after) + 1))
+    assert after[: len(before)] == before
+    assert runs.status(run).state == "stopped"
+
+
+def test_a_resume_that_fails_is_said(tiny_config, runs_folder):
+    run = runs.start(tiny_config, command=(sys.executable, "-c", "pass"))
+    wait_until(lambda: not runs.status(run).live)
+    assert not runs.can_resume(run)
+    with pytest.raises(InputError, match="no checkpoint"):
+        runs.resume(run)
+
+
 def test_missing_model_fails_with_the_trainers_sentence(tiny_config, runs_folder, tmp_path):
     missing = str(tmp_path / "no-such-model")
     config = dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, name=missing))

@@ -112,7 +112,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(settings, un
                 list(stream)
         assert checkpoint.step_of(checkpoint.latest(folder)) == step - 1
     assert figures(resume(folder)) == {k: v for k, v in undisturbed.items() if (k if isinstance(k, int) else k[1]) > 3}
-    assert not list((folder / checkpoint.FOLDER).glob(".*")), "what was left behind must be gone"
+    assert not list((folder / events.CHECKPOINTS_FOLDER).glob(".*")), "what was left behind must be gone"
 
 
 def test_the_newest_checkpoints_are_kept(settings, tmp_path):
@@ -120,7 +120,7 @@ def test_the_newest_checkpoints_are_kept(settings, tmp_path):
         settings, training=dataclasses.replace(settings.training, steps=5, keep_checkpoints=3)
     )
     list(run(settings))
-    assert sorted(p.name for p in (tmp_path / "run" / checkpoint.FOLDER).iterdir()) == ["step-3", "step-4", "step-5"]
+    assert sorted(p.name for p in (tmp_path / "run" / events.CHECKPOINTS_FOLDER).iterdir()) == ["step-3", "step-4", "step-5"]
 
 
 def test_a_stopped_run_is_given_more_steps(settings, tmp_path):
