@@ -118,8 +118,8 @@ assert 0.0 not in first_try.tolist()
 # add zero once.
 #
 # One detail is missing in the paper: how far out the halves begin. Probability 1 is at infinity. The number that gives
-# the values printed in Appendix E (p. 24) is the mean of $1 - 1/30$ and $1 - 1/32$, half a slice from the end for 15
-# and for 16 slices. It is bitsandbytes' choice; the paper does not say it.
+# the values printed in Appendix E (p. 24) is the mean of 1 − 1/30 and 1 − 1/32, half a slice from the end for 15 and
+# for 16 slices. It is bitsandbytes' choice; the paper does not say it.
 
 # %%
 outermost = ((1 - 1 / 30) + (1 - 1 / 32)) / 2
@@ -209,7 +209,7 @@ error_figure(640, errors={name: errors["SmolLM2", name] for name in types}, chos
 #
 # ## More bits, fewer bits
 #
-# The same recipe gives NF*k* for any *k*: $2^{k-1}$ values above zero, $2^{k-1}-1$ below it.
+# The same recipe gives NF*k* for any *k*: 2ᵏ⁻¹ values above zero, and one fewer below it.
 
 # %%
 rms = {}
@@ -243,7 +243,7 @@ print({f"NF{k} over NF{k + 1}": round(rms[k] / rms[k + 1], 2) for k in range(2, 
 # Replace `None` and run the cell; it tells you whether you are right. Solutions are folded below.
 #
 # **1.** Derive the 8 values of **NF3** yourself, ascending, as a list. (With *k* bits the outermost probability is the
-# mean of $1 - \frac{1}{2(2^k-1)}$ and $1 - \frac{1}{2 \cdot 2^k}$.)
+# mean of 1 − 1 / (2 (2ᵏ − 1)) and 1 − 1 / (2 · 2ᵏ).)
 
 # %% tags=["exercise"]
 nf3 = None
@@ -251,9 +251,12 @@ assert nf3 is None or torch.allclose(torch.tensor(nf3), qlora.normal_float(3), a
 print("still open" if nf3 is None else "right")
 
 # %% [markdown]
-# **2.** Equation (4) of the paper (p. 4) defines $q_i = \frac12\left(Q\left(\frac{i}{2^k+1}\right) +
-# Q\left(\frac{i+1}{2^k+1}\right)\right)$. Take it literally for $k = 4$, $i = 1 … 15$ (at $i = 0$ it is −∞), divide by
-# the largest magnitude. What is the **second** value, and is it NF4's, −0.696?
+# **2.** Equation (4) of the paper (p. 4) says
+#
+# $$q_i = \frac12\left(Q\left(\frac{i}{2^k+1}\right) + Q\left(\frac{i+1}{2^k+1}\right)\right)$$
+#
+# Take it literally for *k* = 4 and *i* = 1 … 15 (at *i* = 0 it is −∞), and divide by the largest magnitude. What is the
+# **second** value, and is it NF4's, −0.696?
 
 # %% tags=["exercise"]
 second_value = None

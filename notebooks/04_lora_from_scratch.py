@@ -64,9 +64,12 @@ from qlora.memory.shapes import LLAMA
 # %% [markdown]
 # ## The whole idea
 #
-# A linear layer computes $Y = XW$. Equation (3) of the paper adds a product of two thin matrices: $Y = XW + s \cdot X
-# L_1 L_2$, where $L_1$ has *r* columns and $L_2$ has *r* rows. PyTorch and PEFT store them transposed and call them
-# `lora_A` (r, in) and `lora_B` (out, r); *s* is `alpha / r`.
+# A linear layer computes *XW*. Equation (3) of the paper (p. 3) adds a product of two thin matrices:
+#
+# $$Y = XW + s \, X L_1 L_2$$
+#
+# The first has *r* columns, the second *r* rows. PyTorch and PEFT store them transposed and call them `lora_A` (r, in)
+# and `lora_B` (out, r); *s* is `alpha / r`.
 
 
 # %%
@@ -234,8 +237,8 @@ assert round(26 * 2**20 / 2 / LLAMA["7B"].parameters, 3) == 0.002, "p. 4: LoRA o
 # %% [markdown]
 # ## Merging
 #
-# After training the product can be added to the weight, $W + s L_1 L_2$, and the adapter is gone. **Predict:** what
-# happens to it if the sum is then stored in 4 bits again?
+# After training the scaled product can be added to the weight, and the adapter is gone. **Predict:** what happens to it
+# if the sum is then stored in 4 bits again?
 
 # %%
 adapted = qlora.LoraLinear(quantized, r=8, alpha=16)

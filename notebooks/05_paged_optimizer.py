@@ -301,7 +301,6 @@ print(crossing_mib, "MiB")
 state = 8 * LLAMA["65B"].adapter_parameters(64)
 tokens_65b = (2 * state / bus) / (0.05 * 6 * LLAMA["65B"].parameters / speed)
 assert abs(tokens_65b - needed) < 10
-ours.close()
 print(f"{tokens_65b:,.0f} tokens: about {tokens_65b / 512:.0f} sequences of 512")
 
 # %% [markdown]

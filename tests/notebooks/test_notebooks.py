@@ -4,11 +4,13 @@ A plain script would be a second cheaper to start, but would neither draw a figu
 """
 
 import os
+import re
 from pathlib import Path
 
 import jupytext
 import pytest
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SOURCES = sorted(NOTEBOOKS.glob("*.py"))
@@ -26,22 +28,42 @@ def environment(tmp_path, request, monkeypatch):
     return os.environ | added
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_runs_to_its_end(source, environment):
-    notebook = jupytext.read(source)
+    notebook = _with_answers(jupytext.read(source))
     here = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(notebook, kernel_name="python3", timeout=500, resources=here).execute(env=environment)
+    NotebookClient(notebook, kernel_name="python3", timeout=800, resources=here).execute(env=environment)
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert any("image/svg+xml" in output.get("data", {}) for output in outputs), "it shows no picture"
     noise = [output.text for output in outputs if output.get("name") == "stderr"]
     assert not noise, "warnings between the lines of the story"
     for cell in notebook.cells:
+        tags, said = cell.metadata.get("tags", ()), "".join(o.get("text", "") for o in cell.get("outputs", ()))
+        if "exercise" in tags:
+            assert "still open" in said
+        if "wrong" in tags:
+            assert any(output.output_type == "error" for output in cell.outputs), f"it takes any answer:\n{cell.source}"
+        if "solved" in tags:
+            assert "right" in said, "the solution does not pass the exercise's own check"
+        if "gpu" in tags and not _has_gpu():
+            assert said.startswith("Skipped: "), "without a GPU it says what is skipped and why"
+
+
+def _with_answers(notebook):
+    """Each exercise once more with a wrong answer, which its check must refuse, and at the end with the solution's."""
+    cells, solved = [], []
+    for cell in notebook.cells:
+        cells.append(cell)
         if "exercise" in cell.metadata.get("tags", ()):
-            assert "still open" in "".join(output.get("text", "") for output in cell.outputs)
-        if "gpu" in cell.metadata.get("tags", ()) and not _has_gpu():
-            assert cell.outputs[0].text.startswith("Skipped: "), "without a GPU it says what is skipped and why"
+            first, _, rest = cell.source.partition("\n")
+            names = re.fullmatch(r"(\w+(?:, \w+)*) = None(?:, None)*", first).group(1).split(", ")
+            wrong = f"{', '.join(names)} = {', '.join(['-1'] * len(names))}\n{rest}"
+            cells.append(new_code_cell(wrong, metadata={"tags": ["wrong", "raises-exception"]}))
+            solved.append(new_code_cell(rest, metadata={"tags": ["solved"]}))
+    notebook.cells = cells + solved
+    return notebook
 
 
 def _has_gpu() -> bool:
