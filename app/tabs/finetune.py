@@ -77,7 +77,10 @@ def attach(run_id: str | None, prompt: str):
     latest = runs.latest()
     if latest is None:
         return run_id, prompt
-    prompts = runs.config_of(latest).training.sample_prompts
+    try:
+        prompts = runs.config_of(latest).training.sample_prompts
+    except InputError:  # of an older version: its log can be shown all the same
+        prompts = ()
     return latest.id, prompts[0] if prompts else prompt
 
 

@@ -204,7 +204,10 @@ def _losses_chart(names: list[str], pair: list[runs.Run], losses: list[list[floa
 
 
 def _differences(names: list[str], pair: list[runs.Run]) -> str:
-    settings = [_flat(dataclasses.asdict(runs.config_of(run))) for run in pair]
+    try:
+        settings = [_flat(dataclasses.asdict(runs.config_of(run))) for run in pair]
+    except InputError as error:  # a run of an older version, or a damaged file
+        return problem(str(error))
     rows = [
         (key, str(settings[0].get(key, "")), str(settings[1].get(key, "")))
         for key in settings[0] | settings[1]

@@ -54,6 +54,8 @@ def test_a_run_that_is_gone_is_chosen_no_more(two_runs):
 def test_an_unreadable_configuration_hides_no_run(two_runs):
     (two_runs[0].folder / runs.REQUESTED_NAME).write_text("adapter: [")
     assert text.RUN_UNKNOWN.split("·")[1].strip() in finetune_runs.label(two_runs[0])
+    html = finetune_runs.comparison(two_runs[0].id, two_runs[1].id, False)
+    assert html.count("<svg") == 1 and 'role="alert"' in html, "the losses can be compared all the same"
 
 
 def test_comparison_names_the_lower_loss_and_what_was_set_differently(two_runs):
