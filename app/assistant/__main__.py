@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from app.assistant import backends
 from app.assistant.answering import Answer
 from app.assistant.assistant import Assistant
 from app.assistant.checking import CheckReport
-from app.assistant.evaluation import evaluate, read_questions
+from app.assistant.evaluation import GOLD_QUESTIONS, evaluate, read_questions
 from app.assistant.library import papers
 from app.assistant.selection import asking
 from qlora.errors import InputError
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Before torch is imported: the same short spinning as in qlora.cli. Indexing beside other work is twice as fast.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     options = _parser().parse_args(arguments)
+    options.command = shlex.join(["python", "-m", "app.assistant", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         return options.run(options)
     except InputError as error:
@@ -66,8 +68,26 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser(
         "evaluate", parents=[common], help="recall, citation and refusal figures on gold questions"
     )
-    report.add_argument("gold", type=Path, metavar="GOLD", help="JSON lines: question, pdf_page, keywords, answerable")
+    report.add_argument(
+        "gold",
+        nargs="?",
+        type=Path,
+        default=GOLD_QUESTIONS,
+        metavar="GOLD",
+        help="JSON lines: question, pdf_page, keywords, answerable (default: those that come with the project)",
+    )
     report.set_defaults(run=_evaluate)
+
+    experiment = commands.add_parser(
+        "embedding-experiment", parents=[common], help="search with the embedding model itself in 4 bits, against fp32"
+    )
+    experiment.add_argument(
+        "--questions", type=Path, default=GOLD_QUESTIONS, metavar="FILE", help="gold questions, as for evaluate"
+    )
+    experiment.add_argument(
+        "--data-types", nargs="+", default=[], metavar="TYPE", help="nf4, fp4-e2m1 and int4 if left out"
+    )
+    experiment.set_defaults(run=_experiment)
     return parser
 
 
@@ -191,6 +211,20 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(report.record(), ensure_ascii=False))
     else:
         print(report.readable())
+    return 0
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    from app.assistant.embedding_experiment import DATA_TYPES, Progress, run
+
+    questions = read_questions(options.questions)
+    for event in run(_assistant(options), questions, options.data_types or DATA_TYPES, command=options.command):
+        if isinstance(event, Progress):
+            told = f"{event.data_type}: {'searching' if event.searching else 'embedding'}"
+            print(f"\r{event.share:4.0%}  {told:<24}", end="", file=sys.stderr, flush=True)
+            continue
+        print(file=sys.stderr)
+        print(json.dumps(event.record(), ensure_ascii=False, indent=1) if options.json else event.readable())
     return 0
 
 

@@ -73,6 +73,12 @@ class MiniLM(Embeddings):
         model.load_state_dict({name: t for name, t in load_file(weights).items() if not name.startswith(unused)})
         return tokenizer, model.eval()
 
+    @property
+    def model(self):
+        """transformers' ``BertModel``, loaded now if it is not."""
+        self.load()
+        return self._loaded[1]
+
     def load(self) -> None:
         """Load the model now rather than with the first text.
 

@@ -14,6 +14,9 @@ from app.assistant.index import read_sources
 from app.assistant.readers.page import Page, bare
 from qlora.errors import InputError
 
+GOLD_QUESTIONS = Path(__file__).with_name("gold_questions.jsonl")
+"""The repository's questions about the first paper, with their pages and key words."""
+
 
 @dataclass(frozen=True)
 class Figures:

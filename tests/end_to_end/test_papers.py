@@ -63,11 +63,12 @@ def test_a_paper_is_added_and_removed_and_a_bad_file_is_refused(page, tmp_path):
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
     open_part(page, "Papers")
     papers = page.locator(".library-paper")
-    expect(papers).to_have_count(1)
+    expect(papers).to_have_count(1, timeout=90_000)
     choose_file(page, tmp_path / "broken.pdf")
     expect(page.locator("#library-added").get_by_role("alert")).to_contain_text("broken.pdf")
     choose_file(page, tmp_path / "tea.md")
-    expect(page.locator("#library-added")).to_contain_text(text.ADDED.format(title="Green tea and water"))
+    added = text.ADDED.format(title="Green tea and water")
+    expect(page.locator("#library-added")).to_contain_text(added, timeout=90_000)  # loads the model, if it is the first
     expect(papers).to_have_count(2)
     # Both are ticked now. The keyboard reaches the boxes, and a comparison says who has nothing.
     boxes = page.locator("[data-tick]")

@@ -3,12 +3,10 @@
 import json
 from collections import Counter
 
-from tests.papers.paper_text import PAGES, ROOT, paper_pages
+from app.assistant.evaluation import GOLD_QUESTIONS
+from tests.papers.paper_text import PAGES, paper_pages
 
-GOLD = [
-    json.loads(line)
-    for line in (ROOT / "tests" / "app" / "assistant" / "gold_questions.jsonl").read_text(encoding="utf-8").splitlines()
-]
+GOLD = [json.loads(line) for line in GOLD_QUESTIONS.read_text(encoding="utf-8").splitlines()]
 ANSWERABLE = [entry for entry in GOLD if entry["answerable"]]
 
 

@@ -1,21 +1,17 @@
 """Questions and answers: the bars on the gold questions, and that every quote is where it is said to be."""
 
-from pathlib import Path
-
 import pytest
 
 from app.assistant.assistant import Assistant
-from app.assistant.evaluation import evaluate, read_questions
+from app.assistant.evaluation import GOLD_QUESTIONS, evaluate, read_questions
 from app.assistant.grounding import quote_is_on_page
 from app.assistant.readers.pdf import raw_text, read_pdf
 from qlora.errors import InputError
 
-GOLD = Path(__file__).parent / "gold_questions.jsonl"
-
 
 @pytest.fixture(scope="module")
 def gold() -> list[dict]:
-    questions = read_questions(GOLD)
+    questions = read_questions(GOLD_QUESTIONS)
     assert sum(question["answerable"] for question in questions) >= 30, "too few questions for these bars"
     assert sum(not question["answerable"] for question in questions) >= 20, "too few questions for these bars"
     return questions

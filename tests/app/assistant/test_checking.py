@@ -13,7 +13,7 @@ import pytest
 from app.assistant.checking import SUPPORTED, UNSUPPORTED, WEAK, Checker
 from app.assistant.checking.claims import names_in, pieces, words_of
 from app.assistant.checking.values import contradiction
-from app.assistant.evaluation import read_questions
+from app.assistant.evaluation import GOLD_QUESTIONS, read_questions
 
 HERE = Path(__file__).parent
 STATEMENTS = [json.loads(line) for line in (HERE / "labelled_statements.jsonl").read_text("utf-8").splitlines()]
@@ -65,7 +65,7 @@ def test_with_the_notes_alone_inventions_are_flagged_too(notes_checker):
 
 
 def test_sentences_of_extractive_answers_are_supported(checker, paper_assistant):
-    questions = [q["question"] for q in read_questions(HERE / "gold_questions.jsonl") if q["answerable"]][::4]
+    questions = [q["question"] for q in read_questions(GOLD_QUESTIONS) if q["answerable"]][::4]
     answers = [paper_assistant.ask(question) for question in questions]
     told = [statement for answer in answers for statement in answer.statements if not statement.rows]
     assert len(told) > 20, "too few sentences for this to prove anything"

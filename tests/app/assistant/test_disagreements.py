@@ -2,12 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from app.assistant.answering import with_disagreements
 from app.assistant.disagreements import about, disagreements
+from app.assistant.evaluation import GOLD_QUESTIONS
 from app.assistant.library import papers
 from app.assistant.readers.page import bare
 from app.assistant.readers.pdf import read_pdf
@@ -55,7 +55,7 @@ def test_a_question_about_a_disagreement_finds_it_and_no_other(question, number)
 
 def test_other_questions_find_none():
     """Of the gold questions only those about such a place; which those are was looked at one by one."""
-    lines = (Path(__file__).parent / "gold_questions.jsonl").read_text("utf-8").splitlines()
+    lines = GOLD_QUESTIONS.read_text("utf-8").splitlines()
     questions = [json.loads(line)["question"] for line in lines]
     found = [question for question in questions if about(question, NOTES)]
     assert len(found) <= 0.12 * len(questions), found
