@@ -90,17 +90,35 @@ print(f"{question} -> {before} …")
 assert fact not in before, "else there would be nothing to learn"
 
 # %% [markdown]
+# ## Stored in 4 bits
+#
+# Quantizing takes a few seconds, so the model is saved as it is now, in bitsandbytes' file format; `qlora quantize`
+# does the same.
+#
+# **Predict:** how large is the file? 106 million weights of linear layers take 4.127 bits each (notebook 2). The
+# embedding, 28 million weights, stays as it is; 32 bits on a CPU.
+
+# %%
+folder = tempfile.TemporaryDirectory()
+place = Path(folder.name)
+model.save_pretrained(place / "four-bit")
+tokenizer.save_pretrained(place / "four-bit")
+size = (place / "four-bit" / "model.safetensors").stat().st_size
+computed = SMOLLM2_135M.linear_parameters * 4.127 / 8 + SMOLLM2_135M.unquantized_parameters * 4
+print(f"{size / 2**20:.1f} MiB written, {computed / 2**20:.1f} MiB computed")
+assert abs(size / computed - 1) < 0.01
+
+# %% [markdown]
 # ## The run as data
 #
 # A run is one configuration. Every key is checked when it is built, and an unknown one is refused with the nearest
 # known name. What is not said here has its default; rank 16 on all linear layers, for example.
 
 # %%
-folder = tempfile.TemporaryDirectory()
-place = Path(folder.name)
 (place / "fact.jsonl").write_text(json.dumps({"prompt": question, "completion": answer}), encoding="utf-8")
 settings = configuration.from_mapping(
     {
+        "model": {"name": str(place / "four-bit")},
         "data": {"path": str(place / "fact.jsonl"), "max_length": 48, "system_prompt": ""},
         "adapter": {"r": 16, "alpha": 16},
         "optimizer": {"learning_rate": 1e-3, "page_kib": 2048, "device_budget_mib": 260},
@@ -165,8 +183,7 @@ assert any(event.direction == "out" for event in moves), "and pages had to leave
 assert {event.direction for event in moves} == {"in", "out"}
 
 # %% [markdown]
-# **All of it fits into 260 MiB, because the pages make room.** (On a CPU the embedding is kept in 32 bits; it is more
-# than half of the model here.)
+# **All of it fits into 260 MiB, because the pages make room.** (Two thirds of the base model are its embedding.)
 #
 # ## After
 #
