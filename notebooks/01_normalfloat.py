@@ -112,10 +112,10 @@ assert first_try.diff().argmin() == 7, "they lie densest in the middle"
 assert 0.0 not in first_try.tolist()
 
 # %% [markdown]
-# Dense near zero, as the bell is. But there is **no zero** among them, and zero has to be exact: padding and pruned
-# weights would otherwise turn into noise (p. 4). Sixteen is even, so a symmetric set cannot have one. The paper's way
-# out (p. 5): take two halves, 8 values above zero and 7 below it, each from its own equally spaced probabilities, and
-# add zero once.
+# Dense near zero, as the bell is. But there is **no zero** among them, and zero has to be exact: padding and whatever
+# else is zero would otherwise turn into noise (p. 4). Sixteen is even, so a symmetric set cannot have one. The paper's
+# way out (p. 5): take two halves, 8 values above zero and 7 below it, each from its own equally spaced probabilities,
+# and add zero once.
 #
 # One detail is missing in the paper: how far out the halves begin. Probability 1 is at infinity. The number that gives
 # the values printed in Appendix E (p. 24) is the mean of 1 − 1/30 and 1 − 1/32, half a slice from the end for 15 and

@@ -202,7 +202,7 @@ assert nested_error / plain_error < 1.01, "within one percent of the error that 
 
 # %% [markdown]
 # **The constants shrink to a quarter and the error of the weights hardly changes.** The paper saw no loss of quality
-# either (p. 5; Table 4, p. 8).
+# either (section 3, p. 5; section 4, p. 7).
 #
 # ## Bit for bit what bitsandbytes writes
 #

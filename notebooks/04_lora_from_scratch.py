@@ -213,8 +213,8 @@ assert max(ranks.values()) - min(ranks.values()) < 0.1, "from r = 8 to r = 64 no
 assert means["QLoRA-All"] - means["QLoRA-Attention"] > 1, "all linear layers, or a point is lost"
 
 # %% [markdown]
-# **Where, not how large.** Adapters on all linear layers reach full finetuning; on attention alone they do not, at any
-# rank (section 4, p. 6). (Both figures print no numbers; these were measured from their drawings.)
+# **Where, not how large.** Adapters on all linear layers reach full finetuning; on attention alone they do not (section
+# 4, p. 6). (Both figures print no numbers; these were measured from their drawings.)
 #
 # ## What it costs
 #
