@@ -7,11 +7,11 @@ from html import escape
 import gradio as gr
 
 from app.endpoints import ENDPOINTS
-from app.tabs import ask, finetune, memory, quantize, start
+from app.tabs import ask, finetune, memory, paging, quantize, start
 from app.text import page, tour
 from qlora.errors import InputError
 
-TABS = (start, quantize, memory, finetune, ask)
+TABS = (start, quantize, memory, finetune, paging, ask)
 
 
 def build_interface() -> gr.Blocks:

@@ -158,6 +158,20 @@ def absences(run: Replay) -> list[tuple[int, int, int]]:
     return found + [(page, begun, end) for page, begun in since.items()]
 
 
+def resident_over_time(run: Replay) -> list[tuple[int, int]]:
+    """(milliseconds, bytes of pages on the device from then on), from 0, where they change."""
+    state, held = list(run.initial), resident_bytes(run, run.initial)
+    found = [(0, held)]
+    for number, row in enumerate(run.rows):
+        if row[0] in (HIT, LATE) or (row[0] == STEP and UNUSED not in state):
+            continue
+        state = _advance(state, [row], number, run.away_after)
+        if (now := resident_bytes(run, state)) != held:
+            held = now
+            found.append((row[2], held))
+    return found
+
+
 def compact_json(run: Replay) -> str:
     """What the browser gets: short names, rows without names."""
     steps = [
