@@ -40,8 +40,9 @@ class Evidence:
     has a value of the kind that is asked for, ``exact`` whether it counts just the things that are counted in the
     question or is the table's row of the thing that it names, ``rows`` the table's rows that it names alike; ``order``
     is the sentence's place in the passage. ``matched`` tells for each word of the question how well this place matches
-    it (0 to 1), ``reached`` the same for the whole passage. ``features`` are what ``merit`` is made of, by which places
-    are ordered.
+    it (0 to 1), ``reached`` the same for the whole passage; ``meant`` is (words, windows), how well each of the
+    passage's windows matches it in meaning: a word that stands there in another sense counts little. ``features`` are
+    what ``merit`` is made of, by which places are ordered.
     """
 
     hit: Hit
@@ -54,6 +55,7 @@ class Evidence:
     merit: float = 0.0
     matched: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     reached: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    meant: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)), repr=False, compare=False)
     features: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -140,7 +142,7 @@ class Places:
         matches = reading.matches(stems, self.search.index.pieces, sentences)  # (words, sentences)
         column = {sentence: number for number, sentence in enumerate(sentences)}
         return [
-            self._best(question, hit, group, self._matched(question, group, matches, column))
+            self._best(question, hit, group, *self._matched(question, group, matches, column))
             for hit, group in zip(hits, windows, strict=True)
         ]
 
@@ -149,7 +151,9 @@ class Places:
         notes = self.search.index.rewordings.get(hit.number, ())
         return [window for number in (hit.number, *notes) for window in self.windows(number)]
 
-    def _best(self, question: Question, hit: Hit, every: list[Window], matched: np.ndarray) -> Evidence:
+    def _best(
+        self, question: Question, hit: Hit, every: list[Window], matched: np.ndarray, meant: np.ndarray
+    ) -> Evidence:
         chunk, own = hit.chunk, self.windows(hit.number)
         assert own, "a passage without a sentence that can be quoted"
         there = np.array([[term.stem in window.stems for window in every] for term in question.words], bool)
@@ -202,28 +206,33 @@ class Places:
             sum(WEIGHTS["merit"].get(name, 0.0) * feature for name, feature in features.items()),
             matched[:, wording],
             reached,
+            meant,
             features,
         )
 
     @staticmethod
     def _matched(
         question: Question, windows: Sequence[Window], matches: np.ndarray, column: dict[int, int]
-    ) -> np.ndarray:
-        """How well each word of the question is matched in each window: (words, windows), 0 to 1."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How well each word of the question is matched in each window, 0 to 1, and how well in meaning alone: twice
+        (words, windows). In a row, which has no sense of its own, the words of the table's title and header count."""
         close = matches[:, [column[window.sentence] for window in windows]]
         before = [number for number, window in enumerate(windows) if window.before >= 0]
         if before:
             columns = [column[windows[number].before] for number in before]
             close[:, before] = np.maximum(close[:, before], _BESIDE * matches[:, columns])
+        meant = close.copy()
+        rows = np.array([window.row for window in windows], bool)
         for row, term in enumerate(question.words):
             inside = np.array([term.stem in window.own for window in windows], bool)
             around = np.array([term.stem in window.stems for window in windows], bool)
             if term.exact:
-                close[row] = np.where(inside, 1.0, np.where(around, _ABOVE, 0.0))
+                close[row] = meant[row] = np.where(inside, 1.0, np.where(around, _ABOVE, 0.0))
             else:
                 floor = np.where(inside, _SAME_WORD, np.where(around, _ABOVE, 0.0))
                 close[row] = np.maximum(close[row], floor)
-        return close
+                meant[row] = np.maximum(meant[row], np.where(rows & around, _ABOVE, 0.0))
+        return close, meant
 
     def _counts(self, question: Question, chunk: Chunk, window: Window) -> bool:
         """Whether a number of the very things that are counted stands there: "35 different languages" for "how many

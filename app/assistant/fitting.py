@@ -28,7 +28,7 @@ from app.assistant.question import Question, parse
 
 PENALTY = 0.01
 """Weight of the squared coefficients, of features of variance 1, beside the mean loss."""
-DECLINED = 0.03
+DECLINED = 0.04
 """Share of the fitted answerable questions below the threshold."""
 
 

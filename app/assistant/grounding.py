@@ -16,7 +16,9 @@ from app.assistant.evidence import WEIGHTS, Evidence, Places
 from app.assistant.question import MEASURES, Question, Term, names_with_sizes, parse
 from app.assistant.readers.page import Page, bare
 from app.assistant.retrieval import Hit, Search
+from app.assistant.statements import unstated
 from app.assistant.terms import plain, stem
+from app.assistant.together import around, by_length, kinds_missing, together
 
 LOOKED_AT = 20
 """Passages that are read for a question; five are cited at most."""
@@ -137,7 +139,7 @@ class Grounding:
         spoken = [term for term in question.words if not term.asking and not term.exact]
         matches = of(best.reached, [term in spoken for term in question.words])
         strange = [(1.0 - match) * self.uncommon(term) for match, term in zip(matches, spoken, strict=True)] or [0.0]
-        return {
+        found = {
             "aligned": float(weights @ best.matched) / total,
             "aligned_passage": float(weights @ best.reached) / total,
             "weak": float(weights @ (best.matched < _UNMATCHED)) / total,
@@ -164,12 +166,17 @@ class Grounding:
             "exact": float(best.exact),
             "counting": float(question.counted is not None),
             "unknown": float(weights @ unknown) / total,
+            **together(question, ranked, weights),
+            **kinds_missing(question, best),
         }
+        return found | by_length(question, found)
 
     def _refusal(self, question: Question, ranked: list[Evidence], support: float) -> Verdict:
         if question.fact and not any(item.fact for item in ranked):
             missing = ranked[0].missing
             return Verdict(False, support, f"No passage about this gives {_FACT_NAMES[question.fact]}.", missing)
+        if unsaid := unstated(question.text, around(ranked[0])):
+            return Verdict(False, support, f"No passage about this says {unsaid[0]}.", ranked[0].missing)
         anywhere = np.max([item.reached for item in ranked], axis=0)
         strange = [
             term.shown

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _STOP_TEXT = """
 a about above after again all also am an and any are as at be because been before being between both but by can
@@ -109,6 +110,7 @@ def plain(text: str) -> str:
     return _WITH_UNIT.sub(r"\1 \2", text)
 
 
+@lru_cache(maxsize=1 << 16)  # a paper has the same few thousand words in every sentence
 def stem(word: str) -> str:
     """The word without its ending: enough to let quantize, quantized and quantization meet."""
     if len(word) < 4 or any(character.isdigit() for character in word):
@@ -126,7 +128,11 @@ def stem(word: str) -> str:
 
 def words(text: str) -> list[str]:
     """The text's words in order, unstemmed, compounds taken apart."""
-    found = (token.removesuffix("'s") for token in _TOKEN.findall(plain(text).replace("-", " ")))
+    return _words(plain(text))
+
+
+def _words(simple: str) -> list[str]:
+    found = (token.removesuffix("'s") for token in _TOKEN.findall(simple.replace("-", " ")))
     return [_NUMBER_WORDS.get(token, token) for token in found]
 
 
@@ -134,7 +140,7 @@ def tokens(text: str) -> list[str]:
     """Stems of the text's words without stop words; a compound (end-to-end, GPT-4, 48 GB) counts in its parts and as
     one."""
     simple = plain(text)
-    found = [stem(word) for word in words(text) if word not in STOP_WORDS]
+    found = [stem(word) for word in _words(simple) if word not in STOP_WORDS]
     joined = {stem(match.group().replace("-", "")) for match in _COMPOUND.finditer(simple)}
     joined |= {as_one(match.group()) for match in NUMBERED.finditer(simple)}
     for name, bits in _DATA_TYPE.findall(simple):
