@@ -180,7 +180,6 @@
     player.playing = on;
     const button = player.root.querySelector('[data-pager-play]');
     put(button, on ? player.words.PAUSE : player.words.PLAY);
-    button.setAttribute('aria-pressed', on);
     if (!on) return;
     const {run} = player;
     if (player.at >= run.rows.length && !player.live) go(player, 0, 0);

@@ -13,7 +13,9 @@ from app.recordings.plans import PLANS, Plan, Texts
 from app.text import paging as text
 from qlora import events
 from qlora.errors import InputError
-from qlora.memory.shapes import LlamaShape
+from qlora.memory.budget import MARGIN, run_options
+from qlora.memory.estimate import estimate
+from qlora.memory.shapes import SMOLLM2_135M, LlamaShape
 
 SHORT = Texts(short=4, long=1, short_answers=1, longest=160)
 HEADER = recordings.Header(
@@ -141,6 +143,31 @@ def test_every_plan_is_named_and_pairs_differ_in_the_budget_alone():
             budget = budgeted.optimizer.device_budget_mib
             assert budget and plan.config.optimizer.device_budget_mib is None
             assert replace(plan.config, optimizer=replace(plan.config.optimizer, device_budget_mib=budget)) == budgeted
+
+
+@pytest.mark.parametrize("prefix", ["smollm2-cpu", "llama-7b-cuda"])
+def test_budgets_hold_short_texts_beside_all_pages_and_long_ones_without_most(prefix):
+    plan = PLANS[f"{prefix}-budget"]
+    config, shape = plan.config, plan.shape or SMOLLM2_135M
+    dtype = "bfloat16" if "cuda" in prefix else "float32"
+    short, long = (
+        estimate(
+            shape,
+            run_options(
+                config,
+                rows=1,
+                tokens=tokens,
+                compute_dtype=dtype,
+                adapter_dtype=dtype,
+                checkpointed_layers=0 if config.training.activations == "keep" else None,
+            ),
+        )
+        for tokens in (64 if "cpu" in prefix else 256, plan.texts.longest)
+    )
+    budget = config.optimizer.device_budget_mib * 2**20
+    assert short.peak_bytes < budget
+    assert long.peak_bytes - budget > 0.5 * long.pageable_bytes, "most pages must leave"
+    assert long.peak_bytes_paged_out < (1 - MARGIN) * budget, "the trainer takes it without a warning"
 
 
 def tiny(plan: Plan, **changes) -> Plan:
