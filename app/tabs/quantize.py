@@ -14,7 +14,6 @@ TITLE = text.TITLE
 BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 _FIRST_LAYERS = 30
 _FIRST_RUNS = 13_824  # of that matrix: 1536 · 576 / 64
-_OUT_OF_VIEW_MS = 350
 _OUTLIER = (5.0, 417)  # size in largest weights, place
 _QUIET = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 
@@ -50,8 +49,7 @@ def build(blocks: gr.Blocks) -> None:
             )  # fmt: skip
             levels = gr.HTML(elem_id="quantize-levels")
             errors = gr.HTML(elem_id="quantize-errors")
-    # A listener to each panel: what is in view waits for no other. Gradio refuses a value beyond its slider's end, so
-    # a slider whose end a listener moves is an input of that listener alone.
+    # Gradio refuses a value beyond its slider's end, so a slider whose end a listener moves is an input of that alone.
     drawn = (
         (quantize_redraw.draw_journey, [run], [journey, run]),
         (quantize_redraw.draw_levels, [], [levels, trouble, about]),
@@ -66,21 +64,22 @@ def build(blocks: gr.Blocks) -> None:
     )
     changes = [control.input for control in (layer, matrix, tensor, *setting)]
     changes += [numbers.change, width_changed.click]  # a text box has no input when text is pasted into it
+    # Listeners to one event run one after another, those that follow a listener side by side.
+    changed = gr.on(changes, None, js="() => []", **_QUIET)
     for draw, own, panels in drawn:
         inputs = [*source, *setting, *own, narrow]
-        redraw = {"fn": draw, "inputs": inputs, "outputs": panels, "js": _in_view_first(panels[0]), **_QUIET}
-        # The outlier's own sliders are followed in the browser.
-        gr.on([*changes, *(control.input for control in own if draw is not quantize_redraw.draw_outlier)], **redraw)
+        redraw = {"fn": draw, "inputs": inputs, "outputs": panels, "js": _in_turn(panels[0]), **_QUIET}
+        changed.then(**redraw)
         offered.then(**redraw)
         blocks.load(**redraw)
+        if own and draw is not quantize_redraw.draw_outlier:  # whose sliders are followed in the browser
+            gr.on([control.input for control in own], **redraw)
 
 
-def _in_view_first(panel: gr.HTML) -> str:
-    """`viewport.FILL_IN` for a panel that lets those in view be drawn first when it is not itself."""
+def _in_turn(panel: gr.HTML) -> str:
+    """`viewport.FILL_IN` when it is the panel's turn to be drawn (``app/scripts/quantize_turns.js``)."""
     return f"""async (...values) => {{
-      const box = document.getElementById("{panel.elem_id}")?.getBoundingClientRect();
-      const seen = box && box.bottom > 0 && box.top < innerHeight;
-      if (!seen) await new Promise((go) => setTimeout(go, {_OUT_OF_VIEW_MS}));
+      await quantizeTurn("{panel.elem_id}");
       return ({viewport.FILL_IN})(...values);
     }}"""
 
