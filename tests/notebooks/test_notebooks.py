@@ -33,7 +33,9 @@ def environment(tmp_path, request, monkeypatch):
 def test_runs_to_its_end(source, environment):
     notebook = _with_answers(jupytext.read(source))
     here = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(notebook, kernel_name="python3", timeout=800, resources=here).execute(env=environment)
+    # Its defaults give up waiting for outputs after four seconds, which a busy machine may take.
+    patience = {"timeout": 800, "startup_timeout": 300, "iopub_timeout": 300}
+    NotebookClient(notebook, kernel_name="python3", resources=here, **patience).execute(env=environment)
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert any("image/svg+xml" in output.get("data", {}) for output in outputs), "it shows no picture"
