@@ -143,6 +143,8 @@ def server(demo_model, model_server, index_cache, tmp_path_factory) -> Iterator[
 def browser():
     """Chromium: the system's, or Playwright's own; without either the tests say so and skip."""
     playwright = pytest.importorskip("playwright.sync_api")
+    # Five seconds, the default, are too few on a busy machine; how fast the page is, a benchmark tells.
+    playwright.expect.set_options(timeout=60_000)
     with playwright.sync_playwright() as driver:
         names = ("chromium", "chromium-browser", "google-chrome")
         found = next((path for name in names if (path := shutil.which(name))), None)
