@@ -83,7 +83,12 @@ class Recording:
 
 def names(folder: Path = FOLDER) -> list[str]:
     """All recordings that are there, by name."""
-    return sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
+    return sorted(file.name.removesuffix(SUFFIX) for file in folder.glob(f"*{SUFFIX}"))
+
+
+def path(name: str, folder: Path = FOLDER) -> Path:
+    """The file of a recording, whether it is there or not."""
+    return folder / f"{name}{SUFFIX}"
 
 
 def read(name: str, folder: Path = FOLDER) -> Recording:
@@ -96,10 +101,9 @@ def read(name: str, folder: Path = FOLDER) -> Recording:
     Raises:
         InputError: there is no such recording, or it does not even say what it is.
     """
-    path = folder / f"{name}{SUFFIX}"
     if name not in names(folder):
         raise InputError(f"The recording {name} is missing: it comes with the repository, so run from a clone of it.")
-    text, cut = _unpacked(path)
+    text, cut = _unpacked(path(name, folder))
     first, *lines = text.split("\n")
     try:
         header = _header(first)
@@ -137,11 +141,11 @@ def step_line(step: StepMemory) -> str:
     return json.dumps({"kind": _STEP_KIND, **vars(step)})
 
 
-def _unpacked(path: Path) -> tuple[str, bool]:
+def _unpacked(file: Path) -> tuple[str, bool]:
     """The text as far as it goes, and whether the file is cut or damaged there."""
     reader = zlib.decompressobj(wbits=31)  # 31: gzip's frame
     try:
-        text = reader.decompress(path.read_bytes())
+        text = reader.decompress(file.read_bytes())
     except zlib.error:
         return "", True
     return text.decode("utf-8", errors="replace"), not reader.eof

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import qlora
-from app.recordings import SUFFIX, Header, pack, step_line
+from app.recordings import Header, pack, path, step_line
 from app.recordings.plans import OUTPUT_NAME, RANDOM_MODEL_NAME, TEXTS_NAME, Plan, Texts
 from qlora import config as configuration
 from qlora import events
@@ -62,7 +62,7 @@ def record(plan: Plan, reason: str, work: Path, output: Path, command: str) -> P
         command=command,
     )
     output.mkdir(parents=True, exist_ok=True)
-    file = output / f"{plan.name}{SUFFIX}"
+    file = path(plan.name, output)
     file.write_bytes(pack(header, lines))
     return file
 
@@ -72,9 +72,9 @@ def _lines_of_a_run(plan: Plan, work: Path) -> Iterator[str]:
     config = plan.config.__class__(**{**vars(plan.config), "output": f"{OUTPUT_NAME}/{plan.name}"})
     (work / _CONFIG_NAME).write_text(configuration.to_yaml(config), encoding="utf-8")
     # The package is found from another folder, too, where it is not installed.
-    path = os.pathsep.join([str(Path(qlora.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    places = os.pathsep.join([str(Path(qlora.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(
-        [sys.executable, "-m", "qlora", "train", _CONFIG_NAME], cwd=work, env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, "-m", "qlora", "train", _CONFIG_NAME], cwd=work, env={**os.environ, "PYTHONPATH": places}
     )
     if ran.returncode:
         raise InputError(f"The run for the recording {plan.name} ended with exit status {ran.returncode}; see above.")

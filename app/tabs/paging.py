@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import time
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -121,13 +122,20 @@ def step_html(narrow: bool) -> str:
     said = text.NO_STEP_RECORDING
     if name is not None:
         try:
-            recording = recordings.read(name)
-            if recording.step is not None and recording.step.samples and recording.log:
-                return paging_view.step_panel(recording, narrow)
-            said = text.STEP_UNREADABLE.format(name=name)
+            return _step_panel(recordings.path(name), recordings.path(name).stat().st_mtime_ns, bool(narrow))
         except InputError as error:
             said = str(error)
     return panel_title(text.STEP_TITLE, kind=common.RECORDED) + problem(text.NO_STEP.format(problem=said))
+
+
+@functools.lru_cache(maxsize=4)
+def _step_panel(file: Path, changed: int, narrow: bool) -> str:
+    """The panel, drawn once for all visitors; `changed` says of which version of the file."""
+    name = file.name.removesuffix(recordings.SUFFIX)
+    recording = recordings.read(name, file.parent)
+    if recording.step is None or not recording.step.samples or not recording.log:
+        raise InputError(text.STEP_UNREADABLE.format(name=name))
+    return paging_view.step_panel(recording, narrow)
 
 
 def build(blocks: gr.Blocks) -> None:

@@ -20,6 +20,8 @@ from qlora.errors import InputError
 _TOKENS = tuple(64 * 2**power for power in range(12))
 
 
+# Typed: True would be taken for 1.
+@functools.lru_cache(maxsize=256, typed=True)
 def cost_html(
     model: str, batch: float, sequence: float, evicted: float, hidden: float, teraflops: float, narrow: bool
 ) -> str:

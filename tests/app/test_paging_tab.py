@@ -21,12 +21,12 @@ BUDGETED = "recording:smollm2-cpu-budget"
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of recordings that a test may damage."""
+    """A folder with the recordings of the demo model alone, which a test may damage."""
     copied = tmp_path / "recordings"
     copied.mkdir()
-    for file in recordings.FOLDER.glob(f"*{recordings.SUFFIX}"):
+    for file in recordings.FOLDER.glob(f"smollm2-cpu-*{recordings.SUFFIX}"):
         shutil.copy(file, copied)
-    for function in (recordings.names, recordings.read):
+    for function in (recordings.names, recordings.path, recordings.read):
         defaults = tuple(copied if value == recordings.FOLDER else value for value in function.__defaults__)
         monkeypatch.setattr(function, "__defaults__", defaults)
     paging._chart.cache_clear()
@@ -59,7 +59,7 @@ def test_tab_builds_and_wires():
     assert all(function.api_visibility == "private" for function in blocks.fns.values())
 
 
-def test_page_opens_with_the_first_recording_or_with_what_its_address_names():
+def test_page_opens_with_the_first_recording_or_with_what_its_address_names(folder):
     choice, *first = paging.attach("", False)
     assert choice.constructor_args["value"] == choice.constructor_args["choices"][0][1]
     assert "<svg" in first[3]
@@ -195,7 +195,7 @@ def test_limit_that_is_none_starts_nothing(budget):
     assert runs.list_runs() == []
 
 
-def test_step_panel_says_why_pages_leave():
+def test_step_panel_says_why_pages_leave(folder):
     words = said(paging.step_html(False))
     assert re.search(r"At 384 tokens .* \d+ of 37 MiB of pages leave", words)
     assert "recorded" in words
@@ -247,7 +247,7 @@ def test_cost_judges_small_and_large_batches_differently():
     assert "<svg" in nothing
 
 
-def test_evidence_keeps_apart_what_the_paper_says_what_is_computed_and_what_was_recorded():
+def test_evidence_keeps_apart_what_the_paper_says_what_is_computed_and_what_was_recorded(folder):
     words = said(evidence_html())
     assert words.index("from the paper") < words.index("computed by formula") < words.index("recorded ")
     assert "section 4, page 6" in words
