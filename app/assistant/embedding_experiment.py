@@ -10,7 +10,6 @@ import json
 import platform
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -56,8 +55,7 @@ class Row:
 
     ``linear_bytes`` are stored for the weights of the linear layers, ``model_bytes`` for the whole embedder.
     ``mean_cosine`` is that of every passage's and sentence's vector with the fp32 model's, ``least_cosine`` the
-    smallest. ``dense`` is search by vectors alone, ``whole`` the ranking that the assistant uses. ``seconds`` it took
-    to embed the paper (0 for fp32, whose vectors are the index's) and to search.
+    smallest. ``dense`` is search by vectors alone, ``whole`` the ranking that the assistant uses.
     """
 
     data_type: str
@@ -67,7 +65,6 @@ class Row:
     least_cosine: float
     dense: Quality
     whole: Quality
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -171,10 +168,10 @@ class _StoppedError(Exception):
 def _followed(work: Callable, stop: threading.Event | None) -> Iterator[Progress | Experiment]:
     """What ``work`` tells of itself, from a thread of its own; its error is raised here."""
     events: queue.Queue = queue.Queue()
-    ended = stop or threading.Event()
+    left = threading.Event()
 
     def tell(event: Progress) -> None:
-        if ended.is_set():
+        if left.is_set() or (stop is not None and stop.is_set()):
             raise _StoppedError
         events.put(event)
 
@@ -191,7 +188,7 @@ def _followed(work: Callable, stop: threading.Event | None) -> Iterator[Progress
         while not isinstance(event := events.get(), Experiment | Exception | None):
             yield event
     finally:
-        ended.set()  # a page that is closed, or a reader who has had enough
+        left.set()  # a page that is closed, or a reader who has had enough
     if isinstance(event, Exception):
         raise event
     if event is not None:
@@ -214,13 +211,11 @@ def _run(
     def report(data_type: str, searching: bool) -> Callable[[float], None]:
         return lambda share: tell(Progress(data_type, searching, (done + share) / steps))
 
-    start = time.perf_counter()
     linear, whole = bytes_of(assistant.embedder.model)
     found = _searched(full, assistant.embedder, gold, report(FULL, True))
-    rows = [Row(FULL, linear, whole, 1.0, 1.0, *found, time.perf_counter() - start)]
+    rows = [Row(FULL, linear, whole, 1.0, 1.0, *found)]
     done = 1
     for data_type in data_types:
-        start = time.perf_counter()
         report(data_type, False)(0.0)
         embedder = quantized(data_type, assistant.embedder.sha256)
         passages, sentences, pieces = vectors_of(index.chunks, index.sentence_of, embedder, report(data_type, False))
@@ -230,8 +225,7 @@ def _run(
         cosines = np.concatenate(pairs)
         linear, whole = bytes_of(embedder.model)
         dense, ranking = _searched(other, embedder, gold, report(data_type, True))
-        seconds = time.perf_counter() - start
-        rows.append(Row(data_type, linear, whole, float(cosines.mean()), float(cosines.min()), dense, ranking, seconds))
+        rows.append(Row(data_type, linear, whole, float(cosines.mean()), float(cosines.min()), dense, ranking))
         done += 1
     return Experiment(
         tuple(rows),

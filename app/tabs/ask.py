@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from app.tabs import ask_library, ask_overview, ask_questions, ask_visitor
+from app.tabs import ask_experiment, ask_library, ask_overview, ask_questions, ask_visitor
 from app.text import ask as text
 
 TAB_ID = "ask"
@@ -24,6 +24,8 @@ def build(blocks: gr.Blocks) -> None:
             suggestions, overview = ask_overview.build(blocks, tab, visitor)
         with gr.Tab(ask_library.TITLE, id=ask_library.TAB_ID) as tab:
             ask_library.build(blocks, tab, selected)
+        with gr.Tab(ask_experiment.TITLE, id=ask_experiment.TAB_ID) as tab:
+            ask_experiment.build(blocks, tab)
     hidden = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     suggestions.select(ask_overview.put, overview, [parts, question, selected], **hidden).then(
         None, js=_PRESS_ASK, api_visibility="private"

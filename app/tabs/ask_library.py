@@ -77,7 +77,8 @@ def build(blocks: gr.Blocks, tab: gr.Tab, selected: gr.State) -> None:
     # What was said of an earlier deed goes when the next one begins.
     gr.on([upload.upload, get.click, arxiv.submit], lambda: "", None, done, queue=False, **hidden)
     listing.select(lambda: "", None, added, queue=False, **hidden)
-    listing.input(tick, selected, [done, *seen], queue=False, **hidden)
+    # In the queue: without it gradio does not tell that a state has changed.
+    listing.input(tick, selected, [done, *seen], concurrency_limit=8, **hidden)
 
 
 def _shown(selected: list[str], removing: str = "", focused: str = "") -> tuple[str, list[str], dict]:
