@@ -70,7 +70,7 @@
     const rows = [[mean.whole, mean.blocks], ...groups.whole.map((error, number) => [error, groups.blocks[number]])];
     const figure = panel.querySelector('figure');
     const [heading, ...lines] = figure.dataset.csv.trimEnd().split('\n');
-    const csv = lines.map((line, number) => [line.slice(0, line.indexOf(',')), ...rows[number]].join(','));
+    const csv = lines.map((line, number) => [line.replace(/,[^,]*,[^,]*$/, ''), ...rows[number]].join(','));
     figure.dataset.csv = [heading, ...csv, ''].join('\n');
     panel.querySelectorAll('tbody tr').forEach((row, number) => row.querySelectorAll('td').forEach((cell, column) => {
       cell.textContent = `${rows[number][column].toFixed(2)} %`;

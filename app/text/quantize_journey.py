@@ -30,7 +30,7 @@ ABSMAX_PLAIN = "weight {number:,} of the tensor, kept in 32 bits"
 ABSMAX_DOUBLE = "weight {number:,}; kept in 8 bits as code {code}, which gives {back}"
 BYTE_FIRST = "{byte_hex}: this weight in the high half, the next one, code {other}, in the low"
 BYTE_SECOND = "{byte_hex}: this weight in the low half, the one before, code {other}, in the high"
-BYTE_ALONE = "{byte_hex}: the last weight has no neighbour, so the low half stays empty"
+BYTE_ALONE = "{byte_hex}: the last weight has no neighbour, so the low half means nothing"
 NO_EDGE = "none"
 
 LINE_TITLE = "From the scaled value to the nearest level"
