@@ -231,7 +231,10 @@
     const asked = window.qloraPage?.address.read(['paging', 'moment']) ?? {};
     const mine = asked.paging === root.dataset.pager && asked.moment !== undefined;
     go(player, mine ? Number(asked.moment) || 0 : live ? run.rows.length : run.start);
+    if (chosen !== null && chosen !== root.dataset.pager) remember(player);
+    chosen = root.dataset.pager;
   };
+  let chosen = null;
 
   const sync = () => {
     const data = document.querySelector('[data-pager-data]');

@@ -158,6 +158,8 @@ def build(blocks: gr.Blocks) -> None:
     shown = [heading, player, data, chart, stop_button, timer, drawn]
     watch = [source, drawn, narrow]
     blocks.load(attach, [asked, narrow], [source, *shown], js=_FROM_ADDRESS, queue=False, **quiet)
+    # A run may have been started in another tab, or in another browser.
+    source.focus(lambda: gr.Dropdown(choices=sources.choices()), outputs=source, queue=False, **quiet)
     timer.tick(show, watch, shown, js=viewport.FILL_IN, concurrency_limit=None, **quiet)
     source.change(show, watch, shown, js=viewport.FILL_IN, queue=False, **quiet)
     width_changed.click(show, watch, shown, js=viewport.FILL_IN, queue=False, **quiet)

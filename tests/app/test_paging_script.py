@@ -28,7 +28,8 @@ def page(browser, source):  # noqa: F811
     page.route("**/*", lambda route: route.fulfill(body="<html><body></body></html>", content_type="text/html"))
     page.goto("http://paging.test/")
     page.add_style_tag(content=theme.css())
-    page.add_script_tag(content=(theme.SCRIPTS / "paging.js").read_text(encoding="utf-8"))
+    for name in ("navigate.js", "paging.js"):
+        page.add_script_tag(content=(theme.SCRIPTS / name).read_text(encoding="utf-8"))
     show(page, source)
     page.locator("[data-pager-grid] g").first.wait_for()
     yield page
@@ -144,6 +145,21 @@ def test_click_on_the_chart_goes_to_that_time(page, source):
     assert moment(page) >= len(source.run.rows) - 3
     page.mouse.click(box["x"] + 0.02 * box["width"], box["y"] + 60)
     assert moment(page) == 0
+
+
+def test_a_moment_and_a_choice_stand_in_the_address(page, source):
+    assert "paging=" not in page.url, "the first view needs no address"
+    page.locator("[data-pager-at]").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert "paging=recording%3Asmollm2-cpu-budget" in page.url
+    assert page.url.endswith("moment=1")
+    show(page, source)
+    page.locator("[data-pager-grid] g").first.wait_for()
+    assert moment(page) == 1, "who opens the address sees that moment"
+    show(page, paging_sources.load("recording:smollm2-cpu-free"))
+    page.wait_for_function("() => document.querySelectorAll('[data-pager-grid] g').length > 0")
+    assert "paging=recording%3Asmollm2-cpu-free" in page.url
 
 
 def test_sentence_of_a_burst_under_way_says_so(page, source):

@@ -55,7 +55,7 @@ def test_tab_builds_and_wires():
     with gr.Blocks() as blocks, gr.Tabs(), gr.Tab(paging.TITLE, id=paging.TAB_ID):
         paging.build(blocks)
     triggers = {event for function in blocks.fns.values() for _, event in function.targets}
-    assert {"click", "tick", "load", "input", "change"} <= triggers
+    assert {"click", "tick", "load", "input", "change", "focus"} <= triggers
     assert all(function.api_visibility == "private" for function in blocks.fns.values())
 
 
