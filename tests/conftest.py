@@ -28,6 +28,8 @@ LONGEST_FILES = (
     "end_to_end/test_page.py",
     "app/assistant/test_answers.py",
     "qlora/adapters/test_a_fact.py",
+    "notebooks/test_notebooks.py",
+    "end_to_end/test_story.py",
 )
 
 
