@@ -75,8 +75,8 @@ def moving_share(run: Replay) -> float:
 
 
 def per_cent(value: float) -> str:
-    """A share with two digits that count."""
-    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
+    """A share with two digits that count, which no line break parts from its sign."""
+    return (f"{value:.0f}" if value >= 10 else f"{value:.2g}") + "\u00a0%"
 
 
 def run_chart_html(source: Source, narrow: bool) -> str:
