@@ -133,7 +133,7 @@ def _controls() -> tuple[list, list, gr.HTML, gr.HTML]:
     upload = gr.File(
         file_types=[".safetensors"], label=source_text.FILE, height=130, visible=False, elem_id="quantize-upload"
     )
-    gr.HTML(quantize_sources.upload_limit())
+    gr.HTML(quantize_sources.upload_limit(), elem_id="quantize-limit")
     tensor = gr.Dropdown([], label=source_text.TENSOR, visible=False, elem_id="quantize-tensor")
     numbers = gr.Textbox(
         source_text.EXAMPLE_NUMBERS, label=source_text.NUMBERS, lines=3, visible=False, elem_id="quantize-numbers"
