@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 
 import gradio as gr
 
@@ -11,14 +12,17 @@ from app.charts.svg import chart
 from app.tabs import address, memory_figure6, memory_panels, viewport
 from app.text import common
 from app.text import memory as text
+from qlora import hub
 from qlora.errors import InputError
 from qlora.memory.estimate import METHODS, EstimateOptions, MemoryEstimate, estimate
-from qlora.memory.shapes import LLAMA, SMOLLM2_135M, LlamaShape
+from qlora.memory.model_config import shape_of
+from qlora.memory.shapes import LLAMA, SMOLLM2_135M, LlamaShape, Shape
 
 TAB_ID = "memory"
 TITLE = text.TITLE
 SHAPES = {shape.name: shape for shape in (SMOLLM2_135M, *LLAMA.values())}
 _FIRST = LLAMA["7B"]
+_LARGEST_CONFIG = 2 * 2**20
 
 
 def build(blocks: gr.Blocks) -> None:
@@ -44,6 +48,12 @@ def build(blocks: gr.Blocks) -> None:
             with gr.Accordion(text.SHAPE_FOLD, open=False):
                 sizes = [gr.Number(getattr(_FIRST, field), label=label) for field, label in text.SHAPE_FIELDS.items()]
                 tied = gr.Checkbox(_FIRST.tied_embeddings, label=text.TIED)
+            with gr.Accordion(text.READ_FOLD, open=False, elem_id="memory-read"):
+                name = gr.Textbox(label=text.READ_NAME, info=text.READ_NAME_INFO, max_lines=1)
+                read = gr.Button(text.READ, size="sm")
+                config = gr.File(label=text.READ_FILE, file_types=[".json"], height=120)
+                unread = gr.HTML(elem_classes="finetune-place")
+            known = gr.State(None)
         with gr.Column(scale=3, min_width=320):
             own = gr.HTML(elem_id="memory-own")
             comparison = gr.HTML(elem_id="memory-comparison")
@@ -61,6 +71,7 @@ def build(blocks: gr.Blocks) -> None:
         optimizer,
         checkpointing,
         double_quantization,
+        known,
         narrow,
     ]
     panels = [own, comparison, saved]
@@ -70,14 +81,21 @@ def build(blocks: gr.Blocks) -> None:
     gr.on([control.input for control in free] + [width_changed.click], **redraw)
     gr.on([control.input for control in (*sizes, tied)], lambda: text.OWN_MODEL, None, model, **quiet).then(**redraw)
     model.input(fill_in_shape, model, [*sizes, tied], **quiet).then(**redraw)
+    found = [known, model, unread]
+    for trigger, reading, source in (
+        (read.click, read_name, name),
+        (name.submit, read_name, name),
+        (config.upload, read_config, config),
+    ):
+        trigger(reading, source, found, show_progress="hidden", api_visibility="private").then(**redraw)
     for drawn, place in ((memory_figure6.panel, figure), (memory_panels.measured_panel, measured)):
         redraw_alone = {"fn": drawn, "inputs": [narrow], "outputs": [place], "js": viewport.FILL_IN, **quiet}
         width_changed.click(**redraw_alone)
         blocks.load(**redraw_alone)
     named = {"model": model, "method": method, "rank": rank, "batch": batch, "tokens": sequence}
     named |= {"optimizer": optimizer, "checkpointing": checkpointing, "nested": double_quantization, "tied": tied}
-    read = address.keep(blocks, named | dict(zip(text.SHAPE_FIELDS, sizes, strict=True)))
-    read.then(fill_in_shape, model, [*sizes, tied], **quiet).then(**redraw)
+    restored = address.keep(blocks, named | dict(zip(text.SHAPE_FIELDS, sizes, strict=True)))
+    restored.then(fill_in_shape, model, [*sizes, tied], **quiet).then(**redraw)
 
 
 def fill_in_shape(model: str) -> list:
@@ -86,6 +104,36 @@ def fill_in_shape(model: str) -> list:
         return [gr.skip()] * (len(text.SHAPE_FIELDS) + 1)
     shape = SHAPES[model]
     return [*(getattr(shape, field) for field in text.SHAPE_FIELDS), shape.tied_embeddings]
+
+
+def read_name(name: str | None) -> tuple:
+    """The shape of a model on the hub, whose configuration is fetched now, for the list of models.
+
+    Returns:
+        the shape, the list with it, and what is wrong where it cannot be read.
+    """
+    name = (name or "").strip()
+    try:
+        # A name only: a path would let a visitor look at the server's files.
+        if not hub.is_name(name):
+            raise InputError(text.READ_NOTHING)
+        return _offered(shape_of(name))
+    except InputError as problem:
+        return gr.skip(), gr.skip(), markup.problem(str(problem))
+
+
+def read_config(path: str) -> tuple:
+    """The same for an uploaded config.json."""
+    try:
+        if Path(path).stat().st_size > _LARGEST_CONFIG:
+            raise InputError(text.READ_TOO_LARGE.format(limit=_LARGEST_CONFIG // 2**20))
+        return _offered(replace(shape_of(path), name=text.READ_OWN))
+    except InputError as problem:
+        return gr.skip(), gr.skip(), markup.problem(str(problem).replace(path, Path(path).name))
+
+
+def _offered(shape: Shape) -> tuple:
+    return shape, gr.update(choices=[*SHAPES, shape.name, text.OWN_MODEL], value=shape.name), ""
 
 
 def draw_own(
@@ -104,17 +152,21 @@ def draw_own(
     optimizer: str,
     checkpointing: bool,
     double_quantization: bool,
+    known: Shape | None,
     narrow: bool,
 ) -> tuple[str, str, str]:
     """Panels for one setting; what is not a number or out of range stands in their place as a sentence."""
     numbers = (hidden_size, layers, heads, key_value_heads, intermediate_size, vocabulary_size)
     try:
-        sizes = {
-            field: _whole(value, label)
-            for (field, label), value in zip(text.SHAPE_FIELDS.items(), numbers, strict=True)
-        }
-        name = text.OWN_MODEL_IN_A_SENTENCE if model == text.OWN_MODEL else model
-        shape = LlamaShape(name=name, tied_embeddings=bool(tied), **sizes)
+        if known is not None and model == known.name:
+            shape = known
+        else:
+            sizes = {
+                field: _whole(value, label)
+                for (field, label), value in zip(text.SHAPE_FIELDS.items(), numbers, strict=True)
+            }
+            name = text.OWN_MODEL_IN_A_SENTENCE if model == text.OWN_MODEL else model
+            shape = LlamaShape(name=name, tied_embeddings=bool(tied), **sizes)
         options = EstimateOptions(
             method=method,
             r=_whole(rank, text.RANK),
@@ -142,7 +194,7 @@ def _whole(value: float | None, label: str) -> int:
     return int(value)
 
 
-def _own_panel(shape: LlamaShape, options: EstimateOptions, result: MemoryEstimate, narrow: bool) -> str:
+def _own_panel(shape: Shape, options: EstimateOptions, result: MemoryEstimate, narrow: bool) -> str:
     from app.charts.memory import gib_text, smallest_card, stacked_figure
 
     peak = result.peak_bytes / 2**30
@@ -182,7 +234,7 @@ def _own_panel(shape: LlamaShape, options: EstimateOptions, result: MemoryEstima
     )
 
 
-def _components(shape: LlamaShape, method: str, result: MemoryEstimate) -> Data:
+def _components(shape: Shape, method: str, result: MemoryEstimate) -> Data:
     peak = result.moments[result.peak_moment]
     rows = [
         (

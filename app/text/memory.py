@@ -218,3 +218,12 @@ MEASURED_CONCLUSION = "In {count} measured runs the formula is at most {percent:
 MEASURED_NOTE = "Recorded on {device}, {date}, random weights, r {r}, {dtype}: {command}"
 TABLE_MEASURED = ("Run", "Formula, GiB", "Measured, GiB", "Difference")
 BROKEN_RESULTS = "The measured results in {name} cannot be read ({reason}). Get that file again from the repository."
+
+READ_FOLD = "Another model: from the hub, or its config.json"
+READ_NAME = "Name on the hub"
+READ_NAME_INFO = "only its configuration is fetched, when you press Read"
+READ = "Read"
+READ_FILE = "config.json"
+READ_OWN = "Your config.json"
+READ_NOTHING = "Write a name such as mistralai/Mistral-7B-v0.3 first, or choose a config.json."
+READ_TOO_LARGE = "A config.json has a few kilobytes; this file has more than {limit} MiB, so it is none."

@@ -1,8 +1,10 @@
 """The Memory tab's handlers: every number on the page is one of the formula's, the paper's, or the visitor's."""
 
+import json
 import re
 from html import unescape
 
+import gradio as gr
 import pytest
 
 from app.tabs import memory as tab
@@ -31,6 +33,7 @@ def choose(**changes):
         "optimizer": "paged-adamw-32bit",
         "checkpointing": True,
         "double_quantization": True,
+        "known": None,
         "narrow": False,
     } | changes
     return list(choice.values())
@@ -182,3 +185,42 @@ def test_cards_that_the_paper_names():
 
 def test_formula_names_follow_the_figure():
     assert tuple(text.FIGURE6_PARTS) == figure6.COMPONENTS == tuple(text.TABLE_FIGURE6_FORMULAS)
+
+
+def test_an_uploaded_configuration_is_estimated_as_it_is(tmp_path):
+    sizes = {"hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 1000}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "opt", "ffn_dim": 512, "max_position_embeddings": 64, **sizes}))
+    shape, listed, problem = tab.read_config(str(file))
+    assert problem == "" and listed["value"] == text.READ_OWN in listed["choices"]
+    own = tab.draw_own(*choose(model=text.READ_OWN, known=shape))[0]
+    result = estimate(shape, EstimateOptions())
+    assert f"{result.peak_bytes / 2**20:,.0f} MiB" in words(own)
+    assert f"{shape.parameters:,}" in own
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "cannot be read"),
+        ("[1]", "not an object"),
+        ('{"model_type": "<b>"}', "&lt;b&gt;"),
+        (" " * (3 * 2**20), "more than 2 MiB"),
+    ],
+)
+def test_a_configuration_that_is_none_is_said_in_place(tmp_path, content, sentence):
+    file = tmp_path / "config.json"
+    file.write_text(content)
+    shape, listed, problem = tab.read_config(str(file))
+    assert sentence in problem and 'role="alert"' in problem
+    assert str(tmp_path) not in problem, "the server's folders are nobody's business"
+    assert shape == listed == gr.skip()
+
+
+@pytest.mark.parametrize("name", ["", None, "/etc/config.json", "../x", "a b"])
+def test_a_name_is_no_path(name):
+    assert text.READ_NOTHING in unescape(tab.read_name(name)[2])
+
+
+def test_a_name_that_cannot_be_fetched_is_said():
+    assert "hub" in tab.read_name("nobody/nothing")[2]
