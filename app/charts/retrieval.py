@@ -15,7 +15,7 @@ from app.text import ask_experiment as text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ROW, _HEADING, _METRIC, _GAP = 17, 30, 24, 14
+_ROW, _HEADING, _METRIC, _GAP = 17, 30, 28, 14
 _MARKERS = {"fp32": "D", "nf4": "o", "fp4-e2m1": "s", "fp4-e3m0": "v", "int4": "^"}
 
 
@@ -46,8 +46,8 @@ def retrieval_figure(width_px: int, *, rows: Sequence[Dots]) -> Figure:
     left = 8
     head = 12 + LEGEND_ROW_PX * legend_rows(names, width_px, left=left)
     block = _METRIC + _ROW * len(rows)
-    panel = _HEADING + block * len(text.METRICS) + 24
-    height = head + (panel + _GAP) * (len(text.GROUPS) if narrow else 1) + 22
+    panel = _HEADING + block * len(text.METRICS) + 22
+    height = head + (panel + _GAP) * (len(text.GROUPS) if narrow else 1) + 12
     figure = blank(width_px, height)
     axes = plot_area(figure, x=(0, width_px), y=(height, 0), left=0, top=0, right=0, bottom=0)
     legend(figure, [(name, _style(row.data_type)) for name, row in zip(names, rows, strict=True)], left=left)
@@ -70,7 +70,7 @@ def retrieval_figure(width_px: int, *, rows: Sequence[Dots]) -> Figure:
             )
         for place, (metric, name) in enumerate(text.METRICS.items()):
             first = top + _HEADING + place * block
-            axes.text(start, first + 10, name, va="center", color=INK, fontsize=SMALL_PX,
+            axes.text(start, first + 14, name, va="center", color=INK, fontsize=SMALL_PX,
                       bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 1})  # fmt: skip
             reference = rows[0].values[group][metric]
             axes.vlines(at(reference), first + _METRIC - 4, first + block - 3, colors=MUTED, linewidth=1.2,

@@ -36,9 +36,9 @@ def build(blocks: gr.Blocks, tab: gr.Tab) -> None:
     with gr.Row(elem_id="experiment-row"):
         start = gr.Button(text.RUN, variant="primary", scale=0, min_width=160, elem_id="experiment-run")
         stop = gr.Button(text.STOP, variant="stop", visible=False, scale=0, min_width=120, elem_id="experiment-stop")
-        about = gr.HTML(elem_id="experiment-about", scale=1, min_width=240)
-    work = gr.HTML(elem_id="experiment-work", elem_classes="ask-place")
-    measured = gr.HTML(elem_id="experiment-measured", elem_classes="ask-place")
+    about = gr.HTML(elem_id="experiment-about", elem_classes="ask-slot")
+    work = gr.HTML(elem_id="experiment-work", elem_classes="ask-slot")
+    measured = gr.HTML(elem_id="experiment-measured", elem_classes="ask-slot")
     recorded = gr.HTML(markup.note(text.WAITING), elem_id="experiment-recorded", elem_classes="ask-place")
     narrow, crossed = viewport.watch(blocks, "experiment")
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
