@@ -95,7 +95,7 @@ def build(blocks: gr.Blocks) -> None:
     named = {"model": model, "method": method, "rank": rank, "batch": batch, "tokens": sequence}
     named |= {"optimizer": optimizer, "checkpointing": checkpointing, "nested": double_quantization, "tied": tied}
     restored = address.keep(blocks, named | dict(zip(text.SHAPE_FIELDS, sizes, strict=True)))
-    restored.then(fill_in_shape, model, [*sizes, tied], **quiet).then(**redraw)
+    restored.then(**redraw | {"fn": open_with, "outputs": [*sizes, tied, *panels]})
 
 
 def fill_in_shape(model: str) -> list:
@@ -104,6 +104,14 @@ def fill_in_shape(model: str) -> list:
         return [gr.skip()] * (len(text.SHAPE_FIELDS) + 1)
     shape = SHAPES[model]
     return [*(getattr(shape, field) for field in text.SHAPE_FIELDS), shape.tied_embeddings]
+
+
+def open_with(model: str, *settings) -> tuple:
+    """The fields of a preset's shape and the panels, in one answer: what a page that opens waits for."""
+    filled = fill_in_shape(model)
+    if model in SHAPES:
+        settings = (*filled, *settings[len(filled) :])
+    return *filled, *draw_own(model, *settings)
 
 
 def read_name(name: str | None) -> tuple:
