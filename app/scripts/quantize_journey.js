@@ -3,22 +3,15 @@
 (() => {
   const show = (cell, focus) => {
     const panel = cell.closest('[data-journey]');
-    const records = JSON.parse(panel.dataset.journey);
-    const record = records[cell.dataset.weight];
-    const before = panel.querySelector('[data-weight][aria-checked="true"]');
-    const from = records[before.dataset.weight];
+    const record = JSON.parse(panel.dataset.journey)[cell.dataset.weight];
     for (const other of panel.querySelectorAll('[data-weight]')) {
       other.setAttribute('aria-checked', String(other === cell));
       other.tabIndex = other === cell ? 0 : -1;
     }
     for (const field of panel.querySelectorAll('[data-field]')) field.textContent = record[field.dataset.field];
-    const svg = panel.querySelector('svg');
-    for (const [part, at] of [['value', 'at'], ['level', 'at_level']]) {
-      const mark = svg.querySelector(`[data-part="${part}"]`);
-      const drawn = Number(mark.dataset.at ?? from[at]);
-      mark.dataset.at = drawn;
-      mark.setAttribute('transform', `translate(${(Number(record[at]) - drawn) * Number(panel.dataset.pixels)} 0)`);
-    }
+    for (const [part, at] of [['value', 'at'], ['level', 'at_level']])
+      panel.querySelector(`svg [data-part="${part}"]`).setAttribute(
+        'transform', `translate(${Number(record[at]) * Number(panel.dataset.pixels)} 0)`);
     if (focus) cell.focus();
   };
 

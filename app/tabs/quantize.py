@@ -3,7 +3,7 @@
 import gradio as gr
 
 from app.charts import markup
-from app.tabs import quantize_outlier, quantize_redraw, quantize_sources, quantize_weights, viewport
+from app.tabs import address, quantize_outlier, quantize_redraw, quantize_sources, quantize_weights, viewport
 from app.text import quantize as text
 from app.text import quantize_journey as journey_text
 from app.text import quantize_sources as source_text
@@ -22,7 +22,7 @@ def build(blocks: gr.Blocks) -> None:
     """The story from top to bottom; controls stay beside what they change. All is drawn after the page is painted."""
     gr.HTML(f"<h2>{text.HEADING}</h2><p class='lead'>{text.LEAD}</p>")
     narrow, width_changed = viewport.watch(blocks, TAB_ID)
-    _build_construction(blocks, narrow, width_changed)
+    step, bits, draw_construction = _build_construction(narrow, width_changed)
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280, elem_id="quantize-controls"):
             source, setting, trouble, about = _controls()
@@ -60,8 +60,17 @@ def build(blocks: gr.Blocks) -> None:
     model, layer, matrix, upload, tensor, numbers = source
     fitted = [layer, matrix, upload, tensor, numbers]
     offered = gr.on(
-        [model.input, upload.upload, upload.clear], quantize_redraw.offer, [model, matrix, upload], fitted, **_QUIET
+        [model.input, upload.upload, upload.clear],
+        quantize_redraw.offer,
+        [model, layer, matrix, upload],
+        fitted,
+        **_QUIET,
     )
+    named = {"weights": model, "layer": layer, "matrix": matrix, "run": run, "outlier": size, "place": place}
+    named |= dict(zip(("type", "block", "double"), setting, strict=True))
+    restored = address.keep(blocks, named | {"scales": double_step, "step": step, "bits": bits})
+    restored.then(**draw_construction)
+    arranged = restored.then(quantize_redraw.offer, [model, layer, matrix, upload], fitted, **_QUIET)
     changes = [control.input for control in (layer, matrix, tensor, *setting)]
     changes += [numbers.change, width_changed.click]  # a text box has no input when text is pasted into it
     # Listeners to one event run one after another, those that follow a listener side by side.
@@ -71,7 +80,7 @@ def build(blocks: gr.Blocks) -> None:
         redraw = {"fn": draw, "inputs": inputs, "outputs": panels, "js": _in_turn(panels[0]), **_QUIET}
         changed.then(**redraw)
         offered.then(**redraw)
-        blocks.load(**redraw)
+        arranged.then(**redraw)
         if own and draw is not quantize_redraw.draw_outlier:  # whose sliders are followed in the browser
             gr.on([control.input for control in own], **redraw)
 
@@ -84,7 +93,8 @@ def _in_turn(panel: gr.HTML) -> str:
     }}"""
 
 
-def _build_construction(blocks: gr.Blocks, narrow: gr.Checkbox, width_changed: gr.Button) -> None:
+def _build_construction(narrow: gr.Checkbox, width_changed: gr.Button) -> tuple[gr.Radio, gr.Slider, dict]:
+    """The stepper: its two controls, and the listener that draws the step they stand at."""
     gr.HTML(
         f'<h3 class="panel-title">{story_text.CONSTRUCTION_TITLE}</h3>'
         + markup.conclusion(story_text.CONSTRUCTION_LEAD)
@@ -101,19 +111,15 @@ def _build_construction(blocks: gr.Blocks, narrow: gr.Checkbox, width_changed: g
         previous = gr.Button(story_text.PREVIOUS, size="sm", elem_id="quantize-previous", interactive=False)
         following = gr.Button(story_text.NEXT, size="sm", variant="primary", elem_id="quantize-next")
     outputs = [construction, previous, following]
-    redraw = {
-        "fn": quantize_redraw.draw_construction,
-        "inputs": [bits, step, narrow],
-        "outputs": outputs,
-        "js": viewport.FILL_IN,
-    }
-    gr.on([bits.input, step.input, width_changed.click], **redraw, **_QUIET)
+    draw = quantize_redraw.draw_construction
+    redraw = {"fn": draw, "inputs": [bits, step, narrow], "outputs": outputs, "js": viewport.FILL_IN, **_QUIET}
+    gr.on([bits.input, step.input, width_changed.click], **redraw)
     for button, by in ((previous, -1), (following, 1)):
         move = (
             f"(step) => {{ const all = {list(story_text.STEPS)!r}; return all[all.indexOf(step) + ({by})] ?? step; }}"
         )
-        button.click(None, step, step, js=move, **_QUIET).then(**redraw, **_QUIET)
-    blocks.load(**redraw, **_QUIET)
+        button.click(None, step, step, js=move, **_QUIET).then(**redraw)
+    return step, bits, redraw
 
 
 def _controls() -> tuple[list, list, gr.HTML, gr.HTML]:

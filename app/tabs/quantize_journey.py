@@ -155,7 +155,7 @@ def draw_journey(
         + markup.note(label)
         + f'<div class="journey-run" role="radiogroup" aria-label="{escape(label)}">{cells}</div>'
         + _cards(current)
-        + _line(steps[start], current, data_type, narrow)
+        + _placed(_line(data_type, narrow), current, _pixels(narrow))
         + "</div>"
     )
 
@@ -230,7 +230,17 @@ def _record(step: Step, shape: tuple[int, ...]) -> dict[str, str]:
     return names | told
 
 
-def _line(step: Step, record: dict[str, str], data_type: str, narrow: bool) -> str:
+def _placed(line: str, record: dict[str, str], pixels: float) -> str:
+    """The line with its marks, which are drawn at 0, moved to the weight and its level, as the browser does it."""
+    for part, at in (("value", "at"), ("level", "at_level")):
+        moved = f'data-part="{part}" transform="translate({float(record[at]) * pixels:.3f} 0)"'
+        line = line.replace(f'data-part="{part}"', moved, 1)
+    return line
+
+
+@functools.lru_cache(maxsize=8)
+def _line(data_type: str, narrow: bool) -> str:
+    """The axis of a data type, with both marks at 0. It stands on a page once, so its ids may be kept with it."""
     from app.charts.quantize_line import line_figure
     from qlora.quantization.codebook import codebook, decision_thresholds
 
@@ -247,12 +257,12 @@ def _line(step: Step, record: dict[str, str], data_type: str, narrow: bool) -> s
             levels=levels,
             thresholds=thresholds.tolist(),
             data_type=data_type,
-            value=step.scaled,
-            level=step.level,
+            value=0.0,
+            level=0.0,
         ),
         narrow=narrow,
         title=text.LINE_TITLE,
-        description=text.LINE_DESCRIPTION.format(data_type=name, scaled=record["scaled"], level=record["level"]),
+        description=text.LINE_DESCRIPTION.format(data_type=name),
         data=Data(text.LINE_COLUMNS, rows, ("{}", "{}", "{:.7f}", "{:.7f}"), text.LINE_CAPTION.format(data_type=name)),
     )
 

@@ -61,15 +61,16 @@ class Choice(NamedTuple):
         return self.data_type, int(self.block_size)
 
 
-def offer(model: str, matrix: str, uploaded: str | None) -> tuple[dict, dict, dict, dict, dict]:
+def offer(model: str, layer: int, matrix: str, uploaded: str | None) -> tuple[dict, dict, dict, dict, dict]:
     """Show the controls of the chosen source, fitted to what it has; what is wrong with it is said by `draw_levels`."""
     packaged = model in quantize_weights.MODELS
-    layer, matrices, tensor = {"visible": packaged}, {"visible": packaged}, {"visible": False, "choices": []}
+    layers, matrices, tensor = {"visible": packaged}, {"visible": packaged}, {"visible": False, "choices": []}
     try:
         if packaged:
             known = quantize_weights.matrices(model)
             names = [name for name in text.MATRICES if (1, name) in known]
-            layer |= {"maximum": max(number for number, _ in known), "value": 1}
+            last = max(number for number, _ in known)
+            layers |= {"maximum": last, "value": layer if layer <= last else 1}
             matrices |= {"choices": names, "value": matrix if matrix in names else FIRST_MATRIX}
         elif model == source_text.UPLOAD and uploaded:
             found = quantize_sources.offered(uploaded)
@@ -77,7 +78,7 @@ def offer(model: str, matrix: str, uploaded: str | None) -> tuple[dict, dict, di
     except InputError:
         pass
     return (
-        gr.update(**layer),
+        gr.update(**layers),
         gr.update(**matrices),
         gr.update(visible=model == source_text.UPLOAD),
         gr.update(**tensor),

@@ -39,8 +39,8 @@ LINE_VALUE = "this weight"
 LINE_LEVEL = "its level"
 LINE_EDGE = "edge between two levels"
 LINE_DESCRIPTION = (
-    "An axis from −1 to 1 with the sixteen levels of {data_type} and the edges between them. The weight of the first "
-    "reading, {scaled}, lies nearest to the level {level}."
+    "An axis from −1 to 1 with the sixteen levels of {data_type} and the edges between them. One mark stands at the "
+    "chosen weight divided by the largest of its block, another at the level nearest to it; the cards above have both."
 )
 LINE_COLUMNS = ("Code", "Bits", "Level", "Rounded up to it above")
 LINE_CAPTION = "The sixteen codes of {data_type}, from the smallest level to the largest, as the product defines them."

@@ -85,7 +85,7 @@ def test_a_file_offers_its_tensors_of_floats_matrices_first(file):
         file,
     )
     assert sources.tensors(file) == [("b.weight", (4, 3)), ("a.bias", (5,))]
-    *_, tensor, _ = tab.offer(text.UPLOAD, "", str(file))
+    *_, tensor, _ = tab.offer(text.UPLOAD, 1, "", str(file))
     assert tensor["choices"] == [("b.weight (4 × 3)", "b.weight"), ("a.bias (5)", "a.bias")]
 
 
@@ -146,7 +146,7 @@ def test_a_hostile_file_gets_a_sentence_and_the_page_lives(file, hostile):
     assert "Nothing can be shown" in html(tab.draw_journey, **uploaded)
     assert html(tab.draw_errors, **uploaded) == ""
     assert "<svg" in html(tab.draw_double, **uploaded)
-    assert len(tab.offer(text.UPLOAD, "", str(file))) == 5
+    assert len(tab.offer(text.UPLOAD, 1, "", str(file))) == 5
 
 
 def test_a_file_that_is_too_large_is_refused_unread(file):

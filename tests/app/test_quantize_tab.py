@@ -161,11 +161,12 @@ def test_drawings_tell_different_ids_on_one_page():
 
 
 def test_offered_controls_follow_the_source():
-    layer, matrix, upload, tensor, numbers = tab.offer(EMBEDDING, "feed-forward: gate", None)
-    assert layer["maximum"] == 6
+    layer, matrix, upload, tensor, numbers = tab.offer(EMBEDDING, 20, "feed-forward: gate", None)
+    assert (layer["maximum"], layer["value"]) == (6, 1)
+    assert tab.offer(EMBEDDING, 5, UP, None)[0]["value"] == 5, "a layer that the model has stays chosen"
     assert "feed-forward: gate" not in matrix["choices"]
     assert (matrix["value"], layer["visible"], upload["visible"], numbers["visible"]) == (UP, True, False, False)
-    layer, matrix, upload, tensor, numbers = tab.offer(source_text.TYPE, UP, None)
+    layer, matrix, upload, tensor, numbers = tab.offer(source_text.TYPE, 1, UP, None)
     assert (layer["visible"], matrix["visible"], tensor["visible"], numbers["visible"]) == (False, False, False, True)
 
 
@@ -198,7 +199,7 @@ def assert_one_sentence(words: str) -> None:
 
 def test_missing_file(weights_file):
     assert_one_sentence("are missing")
-    assert len(tab.offer(EMBEDDING, UP, None)) == 5
+    assert len(tab.offer(EMBEDDING, 1, UP, None)) == 5
 
 
 @pytest.mark.parametrize(
