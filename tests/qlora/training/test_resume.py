@@ -120,7 +120,8 @@ def test_the_newest_checkpoints_are_kept(settings, tmp_path):
         settings, training=dataclasses.replace(settings.training, steps=5, keep_checkpoints=3)
     )
     list(run(settings))
-    assert sorted(p.name for p in (tmp_path / "run" / events.CHECKPOINTS_FOLDER).iterdir()) == ["step-3", "step-4", "step-5"]
+    kept = sorted(path.name for path in (tmp_path / "run" / events.CHECKPOINTS_FOLDER).iterdir())
+    assert kept == ["step-3", "step-4", "step-5"]
 
 
 def test_a_stopped_run_is_given_more_steps(settings, tmp_path):
