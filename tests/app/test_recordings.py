@@ -119,7 +119,14 @@ def test_recording_that_ends_in_the_middle_is_read_until_there(tmp_path, share):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip at all", gzip.compress(b"{}\n"), gzip.compress(b"[1]\n"), gzip.compress(b'{"kind": "st')]
+    "content",
+    [
+        b"",
+        b"no gzip at all",
+        gzip.compress(b"{}\n", mtime=0),
+        gzip.compress(b"[1]\n", mtime=0),
+        gzip.compress(b'{"kind": "st', mtime=0),
+    ],
 )
 def test_file_that_is_no_recording_is_refused_by_name(tmp_path, content):
     (tmp_path / f"one{recordings.SUFFIX}").write_bytes(content)
