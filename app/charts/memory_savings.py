@@ -11,6 +11,7 @@ from app.charts.svg import NARROW_PX
 from app.text import memory as text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _ROW = 30
@@ -44,11 +45,7 @@ def savings_figure(width_px: int, *, savings: Sequence[tuple[str, float]]) -> Fi
         top = row * number + (20 if narrow else 6)
         add_bar(axes, 0, top, percent, 18, name=f"saving-{number}", color=PALETTE["accent"])
         axes.text(percent + 6 * edge / inner, top + 9, f"{percent:.1f} %", va="center", color=INK, fontsize=SMALL_PX)
-        if narrow:
-            axes.text(0, row * number + 10, name, va="center", color=INK, fontsize=SMALL_PX)
-        else:
-            unit = axes.get_yaxis_transform()
-            axes.text(-8 / inner, top + 9, name, transform=unit, ha="right", va="center", color=INK, fontsize=SMALL_PX)
+        _name_row(axes, name, row * number + 10 if narrow else None, top + 9, inner)
     return figure
 
 
@@ -83,9 +80,14 @@ def measured_figure(width_px: int, *, rows: Sequence[tuple[str, float, float]]) 
         middle = row * number + (29 if narrow else _ROW / 2)
         axes.plot([formula], [middle], markersize=16, linestyle="", gid=f"formula-{number}", **formula_style)
         axes.plot([measured], [middle], markersize=7, linestyle="", gid=f"measured-{number}", **measured_style)
-        if narrow:
-            axes.text(0, row * number + 10, name, va="center", color=INK, fontsize=SMALL_PX)
-        else:
-            unit = axes.get_yaxis_transform()
-            axes.text(-8 / inner, middle, name, transform=unit, ha="right", va="center", color=INK, fontsize=SMALL_PX)
+        _name_row(axes, name, row * number + 10 if narrow else None, middle, inner)
     return figure
+
+
+def _name_row(axes: Axes, name: str, above: float | None, beside: float, inner_px: float) -> None:
+    """The row's name above its bar where the page is narrow, else left of it."""
+    style = {"va": "center", "color": INK, "fontsize": SMALL_PX}
+    if above is not None:
+        axes.text(0, above, name, **style)
+    else:
+        axes.text(-8 / inner_px, beside, name, transform=axes.get_yaxis_transform(), ha="right", **style)

@@ -167,7 +167,7 @@ def comparison(shown: str | None, other: str | None, narrow: bool) -> str:
         if not values:
             return note(text.COMPARE_NO_STEPS.format(name=name))
     return (
-        panel_title(text.COMPARE_TITLE, kind=common.MEASURED)
+        panel_title(text.COMPARE_TITLE, kind=common.MEASURED, ask=text.COMPARE_QUESTION)
         + conclusion(_verdict(names, losses))
         + _losses_chart(names, pair, losses, narrow)
         + _differences(names, pair)

@@ -112,7 +112,7 @@ def cards_html(run: runs.Run, status: runs.Status, told: Story) -> str:
         f"<span>{escape(words)}</span></dd></div>"
         for name, value, words in cards
     )
-    return panel_title(text.LIVE_TITLE, kind=common.MEASURED) + f'<dl class="cards">{body}</dl>'
+    return panel_title(text.LIVE_TITLE, kind=common.MEASURED, ask=text.LIVE_QUESTION) + f'<dl class="cards">{body}</dl>'
 
 
 def pages_html(told: Story) -> str:

@@ -150,7 +150,7 @@ def draw_journey(
     label = text.RUN_LABEL.format(first=steps[0].number, last=steps[-1].number)
     return (
         f'<div class="journey" data-pixels="{_pixels(narrow):.3f}" data-journey="{escape(json.dumps(_wire(records)))}">'
-        + markup.panel_title(text.TITLE, kind=common.MEASURED)
+        + markup.panel_title(text.TITLE, kind=common.MEASURED, ask=text.QUESTION)
         + f'<p class="conclusion" data-field="conclusion">{escape(current["conclusion"])}</p>'
         + markup.note(label)
         + f'<div class="journey-run" role="radiogroup" aria-label="{escape(label)}">{cells}</div>'

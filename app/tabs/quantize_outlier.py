@@ -153,7 +153,7 @@ def draw_outlier(chosen: Chosen, data_type: str, block_size: int, place: int, si
     settings["drawn"] = {"place": place, "size": size}
     return (
         f'<div class="outlier" data-outlier="{escape(json.dumps(settings))}">'
-        + markup.panel_title(text.OUTLIER_TITLE, kind=common.MEASURED)
+        + markup.panel_title(text.OUTLIER_TITLE, kind=common.MEASURED, ask=text.OUTLIER_QUESTION)
         + f'<p class="conclusion">{escape(sentence.format(**names, **filled))}</p>'
         + drawing
         + markup.note(text.OUTLIER_UNIT.format(**names))

@@ -72,7 +72,7 @@ def _levels_panel(names: dict, data_type: str, histogram: Histogram, stored: Qua
         text.TABLE_HISTOGRAM_CAPTION.format(**names),
     )
     return (
-        markup.panel_title(text.LEVELS_TITLE, kind=common.MEASURED)
+        markup.panel_title(text.LEVELS_TITLE, kind=common.MEASURED, ask=text.LEVELS_QUESTION)
         + markup.conclusion(text.LEVELS_CONCLUSION.format(half=histogram.half, inside=inside, **names))
         + chart(draw, narrow=narrow, title=text.LEVELS_TITLE, description=described, data=data)
     )
@@ -122,7 +122,7 @@ def _types_panel(names: dict, data_type: str, histogram: Histogram, stored: dict
     )
     told = "; ".join(f"{text.DATA_TYPES[name]} {error:.2f} %" for name, error in errors.items())
     return (
-        markup.panel_title(text.TYPES_TITLE, kind=common.MEASURED)
+        markup.panel_title(text.TYPES_TITLE, kind=common.MEASURED, ask=text.TYPES_QUESTION)
         + markup.conclusion(sentence)
         + chart(
             functools.partial(
@@ -172,7 +172,7 @@ def _error_panel(names: dict, data_type: str, stored: dict[str, Quantized], narr
         for name, one in stored.items()
     ]
     return (
-        markup.panel_title(text.ERROR_TITLE, kind=common.MEASURED)
+        markup.panel_title(text.ERROR_TITLE, kind=common.MEASURED, ask=text.ERROR_QUESTION)
         + markup.conclusion(sentence)
         + markup.note(text.ERROR_UNIT)
         + chart(

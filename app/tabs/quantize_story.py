@@ -107,7 +107,7 @@ def draw_double(block_size: int, shown: int, narrow: bool) -> str:
     )
     told = "; ".join(f"{label}: {value:.5f}" for label, _, value, _ in rows[:shown])
     return (
-        markup.panel_title(text.DOUBLE_TITLE, kind=common.COMPUTED)
+        markup.panel_title(text.DOUBLE_TITLE, kind=common.COMPUTED, ask=text.DOUBLE_QUESTION)
         + markup.conclusion(conclusion)
         + chart(
             functools.partial(scales_figure, block_size=block_size, shown=shown),

@@ -218,3 +218,6 @@ COMPARE_CAPTION = "Training loss of both runs at each step, not smoothed, measur
 COMPARE_SETTING = "Setting"
 COMPARE_SETTINGS = "Settings in which the two runs differ."
 COMPARE_SAME = "Both runs have the same settings."
+
+LIVE_QUESTION = "Which learning rate and batch size did the authors use for finetuning?"
+COMPARE_QUESTION = "Does the LoRA rank r affect the final performance?"

@@ -127,3 +127,7 @@ NO_MATRICES = "{path} holds none of the weight matrices of {model}. Delete that 
 NO_SUCH_MATRIX = "{model} has no layer {layer} with the matrix “{matrix}”. Choose a layer from 1 to {layers}."
 NOT_FINITE = "Some weights of this matrix are not finite numbers, so it cannot be quantized. Choose another one."
 NOTHING_TO_SCALE = "All weights of this matrix are zero, so there is nothing to scale. Choose another one."
+
+LEVELS_QUESTION = "How are the values of the NormalFloat data type estimated from quantiles?"
+TYPES_QUESTION = "Is NF4 better than FP4?"
+ERROR_QUESTION = "Does NF4 with double quantization match the performance of 16-bit finetuning?"

@@ -84,3 +84,6 @@ OUTLIER_CAPTION = (
     "measured in the browser as the outlier moves."
 )
 OUTLIER_TOO_FEW = "An outlier needs neighbours: type at least two numbers."
+
+QUESTION = "How is an input tensor quantized block by block with a quantization constant?"
+OUTLIER_QUESTION = "Why is the input split into blocks that are quantized independently, and what do outliers do?"

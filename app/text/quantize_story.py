@@ -96,3 +96,5 @@ DOUBLE_MEASURED = (
     "Measured on {layer}: with 8-bit scales the mean absolute error is {with_it:.3f} % of the typical weight, with "
     "32-bit scales {without:.3f} %; {stored:.3f} instead of {plain:.3f} bits a weight are stored."
 )
+
+DOUBLE_QUESTION = "How many bits per parameter does double quantization save?"

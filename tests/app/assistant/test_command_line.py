@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import sys
 
 import pytest
 
@@ -149,3 +151,12 @@ def test_a_malformed_file_of_questions_names_the_line(tmp_path, text, says):
     file.write_text(text)
     with pytest.raises(InputError, match=says):
         read_questions(file)
+
+
+def test_a_reader_that_has_had_enough_is_no_error(run, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert command.main(["ask", "What makes the crumb sour?"]) == 0
+        closed.write("what comes after goes nowhere, and raises nothing")
