@@ -161,3 +161,20 @@ def paper_pdf() -> Path:
     if not found:
         pytest.skip("the paper's PDF is neither in papers/ nor in $QLORA_PAPERS")
     return found[0]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium: the system's, or Playwright's own; without either the tests say so and skip."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    # Five seconds, the default, are too few on a busy machine; how fast the page is, a benchmark tells.
+    playwright.expect.set_options(timeout=60_000)
+    with playwright.sync_playwright() as driver:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        found = next((path for name in names if (path := shutil.which(name))), None)
+        if found is None and not Path(driver.chromium.executable_path).exists():
+            pytest.skip("no Chromium on this machine: install it, or run `playwright install chromium`")
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        browser = driver.chromium.launch(executable_path=found, args=options)
+        yield browser
+        browser.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -79,7 +80,8 @@ def test_the_same_are_mcp_tools(server):
             )
             return {tool.name: tool.description for tool in tools}, result
 
-    tools, result = asyncio.run(talk())
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have an event loop already, a browser's
+        tools, result = elsewhere.submit(asyncio.run, talk()).result()
     assert {name.removeprefix("app_") for name in tools} == NAMES or set(tools) == NAMES
     assert all("Args" in text or len(text) > 40 for text in tools.values()), "else a model is not told what it does"
     assert not result.isError and json.loads(result.content[0].text.replace("'", '"'))["absmax"] == [1.0]

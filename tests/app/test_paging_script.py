@@ -8,7 +8,6 @@ import pytest
 from app import theme
 from app.tabs import paging_player, paging_replay, paging_sources, paging_view
 from app.text import paging as text
-from tests.end_to_end.conftest import browser  # noqa: F401
 
 pytestmark = pytest.mark.end_to_end
 SOURCE = "recording:smollm2-cpu-budget"
@@ -22,7 +21,7 @@ def source():
 
 
 @pytest.fixture
-def page(browser, source):  # noqa: F811
+def page(browser, source):
     context = browser.new_context(viewport={"width": 1100, "height": 900})
     page = context.new_page()
     page.route("**/*", lambda route: route.fulfill(body="<html><body></body></html>", content_type="text/html"))

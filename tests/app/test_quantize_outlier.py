@@ -16,7 +16,6 @@ from app.tabs import quantize_sources as sources
 from app.text import quantize as labels
 from app.theme import SCRIPTS
 from tests.app.test_quantize_tab import chosen, draw
-from tests.end_to_end.conftest import browser  # noqa: F401
 
 
 def by_hand(values: torch.Tensor, data_type: str, block_size: int) -> torch.Tensor:
@@ -85,7 +84,7 @@ SLIDERS = "".join(
 
 
 @pytest.fixture
-def window(browser):  # noqa: F811
+def window(browser):
     """An empty page with the tab's scripts, to which a panel and the two sliders are added."""
     page = browser.new_page()
     page.set_default_timeout(20_000)

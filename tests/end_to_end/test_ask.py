@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.text import ask as text
+from tests.end_to_end.test_page import open_tab
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 
@@ -16,7 +17,7 @@ SERVER, OLLAMA, LOCAL = (text.WRITERS[name] for name in ("openai", "ollama", "lo
 
 
 def open_questions(page, writer: str = "") -> None:
-    page.get_by_role("tab", name="Ask", exact=True).click()
+    open_tab(page, "Ask")
     page.locator("#ask-question textarea").wait_for()
     if writer:
         page.get_by_role("button", name=re.compile("Who answers")).click()

@@ -118,7 +118,7 @@ def test_no_fault_of_accessibility(page, server, scheme):
     page.goto(f"{server.url}/?__theme={scheme}")
     for tab in TABS:
         page.get_by_role("tab", name=tab.TITLE, exact=True).click()
-        page.wait_for_timeout(2500)
+        page.wait_for_timeout(1000)
         result = axe.Axe().run(page)
         assert result.response["passes"], "else nothing was looked at"
         serious = [

@@ -12,6 +12,7 @@ from langchain_core.retrievers import BaseRetriever
 from app.assistant.alignment import Pieces, Reading
 from app.assistant.assistant import Assistant
 from app.assistant.question import parse
+from app.assistant.retrieval import PaperRetriever
 from app.assistant.several import SeveralPapers
 from app.assistant.spelling import Spelling, distance
 from app.assistant.terms import stem, tokens
@@ -169,7 +170,8 @@ def test_a_comparison_hears_every_paper(two_papers, question):
 
 def test_a_selection_of_papers_is_searched(two_papers):
     assert set(papers_of(two_papers.only({"bread"}).find("Compare memory and water.", 5))) == {"bread"}
-    documents = two_papers.only({"qlora"}).retriever(k=4).invoke("How long is the dough kneaded?")
+    retriever = PaperRetriever(find=two_papers.only({"qlora"}).find, k=4)
+    documents = retriever.invoke("How long is the dough kneaded?")
     assert {document.metadata["paper"] for document in documents} == {"qlora"} and len(documents) == 4
     assert two_papers.only(set()).find("What is water?", 5) == []
 
