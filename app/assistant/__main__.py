@@ -186,13 +186,13 @@ def _index_one(assistant: Assistant, as_json: bool) -> None:
         built = True
         print(f"\rindexing {fraction:4.0%}", end="", file=sys.stderr, flush=True)
 
-    index = assistant.open(progress).search.index
+    index = assistant.index(progress)
     found = assistant.find_pdf()
     if built:
         print(file=sys.stderr)
     result = {
         "paper": assistant.paper.id,
-        "pdf": found.path is not None,
+        "pdf": index.has_paper,
         "passages": len(index.chunks),
         "built": built,
         "seconds": round(time.perf_counter() - start, 2),
@@ -200,7 +200,7 @@ def _index_one(assistant: Assistant, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result))
     else:
-        origin = "the paper and our notes" if result["pdf"] else "our notes (no PDF)"
+        origin = "the paper and our notes" if result["pdf"] else "our notes (the paper itself is not here)"
         print(
             f"{result['passages']} passages from {origin}, {'built' if built else 'unchanged'}, {result['seconds']} s"
         )

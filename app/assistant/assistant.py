@@ -11,7 +11,7 @@ from app.assistant.asking import GIVEN, Asking, Finished, Found
 from app.assistant.disagreements import about
 from app.assistant.embedding import MiniLM
 from app.assistant.grounding import Grounding
-from app.assistant.index import open_index
+from app.assistant.index import Index, open_index
 from app.assistant.library import FoundPdf, Paper
 from app.assistant.question import Question
 from app.assistant.readers.pdf import page_size
@@ -62,6 +62,15 @@ class Assistant(Asking):
     @property
     def is_open(self) -> bool:
         return self._opened is not None
+
+    def index(self, progress: Callable[[float], None] = lambda fraction: None) -> Index:
+        """The paper's index, made where it is missing or something that it is made from has changed; no model is loaded
+        where nothing has.
+
+        Raises:
+            InputError: see :meth:`open`.
+        """
+        return open_index(self.paper, self.find_pdf().path, self.embedder, progress)
 
     def open(self, progress: Callable[[float], None] = lambda fraction: None) -> Grounding:
         """Everything that a question needs, made ready; at once when it is and the PDF is still the same one.
