@@ -137,7 +137,8 @@ def stacked_figure(width_px: int, *, rows: Mapping[str, Mapping[str, int]], name
                     continue
                 add_bar(axes, start, base, width, bar, name=f"{row_name}-{name}", color=PALETTE[colour], alpha=shade)
                 start += width
-        axes.text(start + edge * 0.008, base + bar / 2, gib_text(start), va="center", color=INK, fontsize=SMALL_PX)
+        axes.text(start + edge * 0.008, base + bar / 2, gib_text(start), va="center", color=INK, fontsize=SMALL_PX,
+                  bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 1})  # fmt: skip
     return figure
 
 
