@@ -17,6 +17,18 @@
     else if (tries) setTimeout(() => when(found, act, tries - 1), 50);
   };
 
+  // Panels above the place may be drawn after it was reached, and push it away; until the visitor moves, it comes back.
+  const SETTLED_MS = 10000;
+  let moved = 0;
+  for (const gesture of ['wheel', 'touchmove', 'pointerdown', 'keydown'])
+    document.addEventListener(gesture, () => { moved = Date.now(); }, {passive: true, capture: true});
+  const stay = (place, until, since = Date.now()) => setTimeout(() => {
+    if (moved > since || Date.now() > until || !visible(place)) return;
+    const box = place.getBoundingClientRect();
+    if (box.bottom < 0 || box.top > window.innerHeight) place.scrollIntoView({block: 'center'});
+    stay(place, until, since);
+  }, 400);
+
   const openTab = (id, at) => {
     const button = tabButton(id);
     if (!button) return;
@@ -25,6 +37,7 @@
       const fold = place.closest('details:not([open])');
       if (fold) fold.open = true;
       place.scrollIntoView({behavior: 'smooth', block: 'center'});
+      stay(place, Date.now() + SETTLED_MS);
       place.classList.add('arrived');
       setTimeout(() => place.classList.remove('arrived'), 2000);
       const control = place.querySelector('textarea, input, button, [tabindex]') || place;
