@@ -7,7 +7,7 @@ two together.
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from app.tabs.finetune_view import moves_in_words
 from qlora import events
@@ -128,18 +128,32 @@ def resident_bytes(run: Replay, state: Sequence[int]) -> int:
 
 def most_away(run: Replay) -> tuple[int, int]:
     """(row, pages): the first moment with most pages away, and how many they are; (number of rows, 0) when none was."""
-    away, most, at = set(), 0, len(run.rows)
-    away.update(page for page, place in enumerate(run.initial) if place == AWAY)
-    for number, (code, page, _) in enumerate(run.rows, start=1):
+    row, away = max(enumerate(_away_after_rows(run), start=1), key=lambda item: len(item[1]), default=(0, set()))
+    return (row, len(away)) if away else (len(run.rows), 0)
+
+
+def most_away_by_step(run: Replay) -> list[set[int]]:
+    """For each of `run.steps` the pages away at the first moment when most were, its beginning included."""
+    found, most = [], {page for page, place in enumerate(run.initial) if place == AWAY}
+    for row, away in zip(run.rows, _away_after_rows(run), strict=True):
+        most = max(most, away, key=len)
+        if row[0] == STEP:
+            found.append(most)
+            most = away
+    return found
+
+
+def _away_after_rows(run: Replay) -> Iterator[set[int]]:
+    """The pages that are away after each row."""
+    away = {page for page, place in enumerate(run.initial) if place == AWAY}
+    for number, (code, page, _) in enumerate(run.rows):
         if code == OUT:
-            away.add(page)
+            away = away | {page}
         elif code == IN:
-            away.discard(page)
+            away = away - {page}
         elif code == RESUMED:
-            away = set(run.away_after[number - 1])
-        if len(away) > most:
-            most, at = len(away), number
-    return at, most
+            away = set(run.away_after[number])
+        yield away
 
 
 def absences(run: Replay) -> list[tuple[int, int, int]]:

@@ -9,6 +9,7 @@ import gradio as gr
 from app import recordings
 from app.charts import markup
 from app.charts.story import diagram
+from app.tabs.paging_replay import most_away_by_step, replay
 from app.text import common
 from app.text import start as text
 from qlora import events
@@ -73,23 +74,22 @@ def frames(log: Sequence[events.Event]) -> tuple[events.RunStarted, list[dict]]:
         the words beside the slider.
 
     Raises:
-        InputError: the log has no start or no step.
+        InputError: the log has no start, no page or no step.
     """
     started = next((event for event in log if isinstance(event, events.RunStarted)), None)
-    if started is None or not any(isinstance(event, events.StepFinished) for event in log):
+    steps = [event for event in log if isinstance(event, events.StepFinished)]
+    run = replay(log)
+    if started is None or not steps or run is None:
         raise InputError(text.NO_STEPS_RECORDED)
-    away: set[int] = set()
-    most: set[int] = set()
-    found = []
-    for event in log:
-        if isinstance(event, events.PageMoved):
-            away = away - {event.page} if event.direction == "in" else away | {event.page}
-            most = max(most, away, key=len)
-        elif isinstance(event, events.StepFinished):
-            caption = text.CAPTION_STEP.format(step=event.step, steps=started.steps)
-            found.append({"words": _words(started, event), "away": sorted(most), "caption": caption})
-            most = set(away)
-    return started, found
+    away = most_away_by_step(run)
+    return started, [
+        {
+            "words": _words(started, step),
+            "away": sorted(pages),
+            "caption": text.CAPTION_STEP.format(step=step.step, steps=started.steps),
+        }
+        for step, pages in zip(steps[-len(away) :], away, strict=True)  # a replay keeps the end of a long run
+    ]
 
 
 def _words(started: events.RunStarted, step: events.StepFinished) -> dict[str, str]:

@@ -97,7 +97,7 @@ def test_the_conclusion_is_computed_and_counts_no_sum_twice():
     assert "7 MiB at its fullest moment" in said, "3 + 1 + 2 + 1; the allocator's peak is the same memory again"
 
 
-@pytest.mark.parametrize("log", [[], [run_started()], [step(1, 1.0, 0)]])
+@pytest.mark.parametrize("log", [[], [run_started()], [step(1, 1.0, 0)], [run_started(pages=0), step(1, 1.0, 0)]])
 def test_a_log_without_steps_leaves_the_picture_without_numbers(log, monkeypatch):
     header = recordings.Header("x-budget", "", "2026-01-01", "CPU", True, 1, {}, "")
     monkeypatch.setattr(start.recordings, "read", lambda name: recordings.Recording(header, log))
