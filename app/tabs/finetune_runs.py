@@ -112,7 +112,7 @@ def label(run: runs.Run) -> str:
         steps=config.training.steps,
         data_type=text.DATA_TYPES.get(config.quantization.quant_type, config.quantization.quant_type),
         r=config.adapter.r,
-        state=text.RUN_STATES[runs.status(run).state],
+        state=runs.status(run).state,
     )
 
 

@@ -196,14 +196,6 @@ RUNS_SHOW = "Show"
 RUNS_COMPARE = "Compare with"
 RUN_LABEL = "{time} · {done} of {steps} steps · {data_type} · r {r} · {state}"
 RUN_UNKNOWN = "{time} · its configuration cannot be read"
-RUN_STATES = {
-    "starting": "starting",
-    "running": "running",
-    "finished": "finished",
-    "stopped": "stopped",
-    "failed": "failed",
-    "lost": "lost",
-}
 RESUME = "Resume this run"
 ADAPTER = "Download the adapter (PEFT files)"
 NO_ADAPTER = "This run saved no adapter: let a run end, or choose another one."

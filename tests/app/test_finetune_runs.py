@@ -43,7 +43,7 @@ def test_lists_name_what_tells_runs_apart(two_runs):
     assert [run_id for _, run_id in other["choices"]] == [two_runs[1].id], "no run is compared with itself"
     words = dict((run_id, words) for words, run_id in show["choices"])
     assert "r 16" in words[two_runs[0].id] and "r 32" in words[two_runs[1].id]
-    assert "3 of 3 steps" in words[two_runs[0].id] and text.RUN_STATES["finished"] in words[two_runs[0].id]
+    assert "3 of 3 steps" in words[two_runs[0].id] and "finished" in words[two_runs[0].id]
 
 
 def test_a_run_that_is_gone_is_chosen_no_more(two_runs):
