@@ -6,6 +6,9 @@ from pathlib import Path
 
 from qlora import events as run_events
 
+MOST_LOGS = 50
+"""Logs that are kept once they were read."""
+
 
 class RunLog:
     """The events of one run read so far, shared by everybody who looks at it."""
@@ -36,7 +39,7 @@ class RunLog:
             return self._events[since:]
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=MOST_LOGS)
 def log_of(folder: Path) -> RunLog:
     """The log of the run in this folder, the same one for everybody who asks."""
     return RunLog(folder)

@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.run_log import log_number, log_of
+from app.run_log import MOST_LOGS, log_number, log_of
 from qlora import config as configuration
 from qlora import events as run_events
 from qlora.errors import InputError
@@ -36,6 +36,8 @@ TRAIN_COMMAND = (sys.executable, "-m", "qlora", "train")
 RESUME_COMMAND = (sys.executable, "-m", "qlora", "resume")
 REQUESTED_NAME = "requested.yaml"
 INSTRUCTIONS_NAME = "instructions.jsonl"
+LISTED = MOST_LOGS
+"""Runs that a list names at most: of more, each log would be read again whenever the list is made."""
 ID_FORMAT = "%Y%m%d-%H%M%S-%f"
 _COMMAND_NAME = "qlora: "
 _LOCK_NAME = "process.lock"
@@ -229,7 +231,8 @@ def latest() -> Run | None:
 
 def live_run() -> Run | None:
     """The run that is going on, or None."""
-    return next((run for run in list_runs() if status(run).live), None)
+    # The lock first: the logs of all the runs that have ended need not be read.
+    return next((run for run in list_runs() if is_held(run.folder / _LOCK_NAME) and status(run).live), None)
 
 
 def find(run_id: str) -> Run | None:

@@ -23,7 +23,6 @@ from app.text import finetune as text
 from qlora import events
 from qlora.errors import InputError
 
-_LISTED = 50
 _LAST_STEPS = 5
 _FETCH = """() => setTimeout(() => {
   const file = document.querySelector("#finetune-adapter-file");
@@ -118,7 +117,7 @@ def label(run: runs.Run) -> str:
 
 def offered(shown: str | None, other: str | None) -> tuple[dict, dict]:
     """The choices of both lists as they are now; a choice that is gone becomes none."""
-    known = [(label(run), run.id) for run in runs.list_runs()[:_LISTED]]
+    known = [(label(run), run.id) for run in runs.list_runs()[: runs.LISTED]]
     ids = {run_id for _, run_id in known}
     return (
         gr.update(choices=known, value=shown if shown in ids else None),
