@@ -17,6 +17,8 @@ from qlora.memory.shapes import Shape
 
 RESULTS = ("nvidia_h200_step_llama-7b.jsonl", "nvidia_h200_step_llama-13b.jsonl")
 _NOTICEABLE = 0.05
+#: A saving of so many percent of the peak is what the panel asks for.
+ENOUGH_PERCENT = 10
 
 
 def comparison(shape: Shape, options: EstimateOptions, by_method: dict[str, MemoryEstimate], narrow: bool) -> str:
@@ -142,7 +144,7 @@ def savings_panel(shape: Shape, options: EstimateOptions, result: MemoryEstimate
     found = savings(shape, options, result)
     if not found:
         return title + markup.conclusion(text.SAVINGS_NONE)
-    enough = [name for name, percent in found if percent >= 10]
+    enough = [name for name, percent in found if percent >= ENOUGH_PERCENT]
     name, percent = found[0]
     conclusion = text.SAVINGS_CONCLUSION if enough else text.SAVINGS_TOO_LITTLE
     return (
