@@ -9,7 +9,7 @@ restart of the app find it again. Beside what the trainer writes there (``config
   lives. The lock goes with the process, however that ends, so a process id that the system gave to somebody else
   is never taken for the run;
 - ``resumed``: which log was there when the run was last resumed, so that its old end is not taken for the new one;
-- ``stderr.txt`` and ``stdout.txt``: what the trainer printed; ``exit_status``: how it ended, if the app saw it.
+- what :mod:`app.trainer_process` writes down of the trainer.
 """
 
 import contextlib
@@ -18,14 +18,13 @@ import datetime
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.run_log import MOST_LOGS, log_number, log_of
+from app.trainer_process import how_it_ended, last_words, launch
 from qlora import config as configuration
 from qlora import events as run_events
 from qlora.errors import InputError
@@ -39,10 +38,7 @@ INSTRUCTIONS_NAME = "instructions.jsonl"
 LISTED = MOST_LOGS
 """Runs that a list names at most: of more, each log would be read again whenever the list is made."""
 ID_FORMAT = "%Y%m%d-%H%M%S-%f"
-_COMMAND_NAME = "qlora: "
 _LOCK_NAME = "process.lock"
-_STDERR_NAME = "stderr.txt"
-_EXIT_STATUS_NAME = "exit_status"
 _RESUMED_NAME = "resumed"
 
 
@@ -106,7 +102,7 @@ def start(
                 with held_lock(hidden / _LOCK_NAME) as lock:
                     _write_request(hidden, folder, config, instructions)
                     hidden.rename(folder)
-                    process = _launch([*command, str(folder / REQUESTED_NAME)], folder, lock)
+                    launch([*command, str(folder / REQUESTED_NAME)], folder, lock)
             except BaseException:
                 shutil.rmtree(hidden, ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -116,9 +112,7 @@ def start(
             f"A run cannot be started in {root}: {error.strerror or error}. Free some space there, or set QLORA_RUNS "
             "to a folder that can be written."
         ) from None
-    run = Run(folder)
-    threading.Thread(target=_reap, args=(process, run), name=f"reap {run.id}", daemon=True).start()
-    return run
+    return Run(folder)
 
 
 def resume(run: Run, *, command: Sequence[str] = RESUME_COMMAND) -> None:
@@ -137,10 +131,9 @@ def resume(run: Run, *, command: Sequence[str] = RESUME_COMMAND) -> None:
             # A trainer that has said its last word may take a moment to be gone: this waits for it.
             with held_lock(run.folder / _LOCK_NAME) as lock:
                 (run.folder / _RESUMED_NAME).write_text(str(log_number(run.folder)))
-                process = _launch([*command, str(run.folder)], run.folder, lock)
+                launch([*command, str(run.folder)], run.folder, lock)
     except OSError as error:
         raise InputError(f"Run {run.id} cannot be resumed: {error.strerror or error}.") from None
-    threading.Thread(target=_reap, args=(process, run), name=f"reap {run.id}", daemon=True).start()
 
 
 def can_resume(run: Run) -> bool:
@@ -168,17 +161,17 @@ def status(run: Run) -> Status:
     if log and _resuming(run):
         if alive:
             return Status("starting", stopping_seconds=_stopping_seconds(run))
-        if words := stderr_sentence(run):
+        if words := last_words(run.folder):
             return Status("failed", words)
     if log and isinstance(log[-1], run_events.RunEnded):
         return Status(log[-1].outcome, log[-1].message)
     if alive:
         return Status("running" if log else "starting", stopping_seconds=_stopping_seconds(run))
-    words = stderr_sentence(run)
+    words = last_words(run.folder)
     if not log:
-        return Status("failed", words or f"The trainer ended before its first event{_how_it_ended(run)}.")
+        return Status("failed", words or f"The trainer ended before its first event{how_it_ended(run.folder)}.")
     last_step = max((e.step for e in log if isinstance(e, run_events.StepFinished)), default=0)
-    message = f"The trainer is gone without a last word, after step {last_step}{_how_it_ended(run)}."
+    message = f"The trainer is gone without a last word, after step {last_step}{how_it_ended(run.folder)}."
     return Status("lost", f"{message} It printed: {words}" if words else message)
 
 
@@ -250,23 +243,6 @@ def has_adapter(run: Run) -> bool:
     return any((run.folder / run_events.ADAPTER_FOLDER).glob("*.safetensors"))
 
 
-def stderr_sentence(run: Run) -> str:
-    """What the trainer said last on its standard error, where it puts one sentence (or a traceback) and ends."""
-    try:
-        text = (run.folder / _STDERR_NAME).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return last_sentence(text)
-
-
-def last_sentence(text: str) -> str:
-    """What the command line says last in its error output: its own sentence, without its name in front, else the last
-    line (of a traceback)."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith(_COMMAND_NAME)]
-    return (own or lines or [""])[-1].removeprefix(_COMMAND_NAME)
-
-
 def _resuming(run: Run) -> bool:
     """Whether the run was resumed and its log is still the one that ended before."""
     try:
@@ -289,42 +265,3 @@ def _write_request(hidden: Path, folder: Path, config: configuration.RunConfig, 
         data = dataclasses.replace(data, path=str(folder / INSTRUCTIONS_NAME))
     config = dataclasses.replace(config, data=data, output=str(folder))
     (hidden / REQUESTED_NAME).write_text(configuration.to_yaml(config), encoding="utf-8")
-
-
-def _launch(command: Sequence[str], folder: Path, lock: int) -> subprocess.Popen:
-    """Start the trainer; its process id comes to stand in the lock's file."""
-    with (folder / _STDERR_NAME).open("wb") as stderr, (folder / "stdout.txt").open("wb") as stdout:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            pass_fds=(lock,),
-        )
-    try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(process.pid).encode(), 0)
-    except OSError:
-        process.kill()
-        process.wait()
-        raise
-    return process
-
-
-def _reap(process: subprocess.Popen, run: Run) -> None:
-    """Wait for the process, so that it does not stay as a zombie, and note how it ended."""
-    exit_status = process.wait()
-    with contextlib.suppress(OSError):
-        (run.folder / _EXIT_STATUS_NAME).write_text(str(exit_status))
-
-
-def _how_it_ended(run: Run) -> str:
-    try:
-        exit_status = int((run.folder / _EXIT_STATUS_NAME).read_text())
-    except (OSError, ValueError):
-        return ""
-    if exit_status >= 0:
-        return f", with exit status {exit_status}"
-    hint = ", as the system does when memory runs out" if exit_status == -signal.SIGKILL else ""
-    return f", ended by {signal.Signals(-exit_status).name}{hint}"

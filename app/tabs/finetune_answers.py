@@ -16,6 +16,7 @@ from typing import IO
 
 from app import runs
 from app.text import finetune as text
+from app.trainer_process import last_sentence
 from qlora.errors import InputError
 
 GENERATE_COMMAND = (sys.executable, "-m", "qlora", "generate")
@@ -89,7 +90,7 @@ def ask_both(
             process.stdout.close()
         if exit_status or not all(answer.done for answer in answers.values()):
             stderr.seek(0)
-            words = runs.last_sentence(stderr.read().decode("utf-8", errors="replace"))
+            words = last_sentence(stderr.read().decode("utf-8", errors="replace"))
             raise InputError(words or text.ASK_ENDED.format(reason=f" (exit status {exit_status})"))
 
 

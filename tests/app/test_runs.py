@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app import runs
+from app.trainer_process import last_sentence
 from qlora import config as configuration
 from qlora import events
 from qlora.errors import InputError
@@ -261,11 +262,11 @@ def test_no_runs_yet(runs_folder):
 
 
 def test_last_sentence():
-    assert runs.last_sentence("a warning\nqlora: There is no file x.\n  resource_tracker: leaked\n") == (
+    assert last_sentence("a warning\nqlora: There is no file x.\n  resource_tracker: leaked\n") == (
         "There is no file x."
     )
-    assert runs.last_sentence("Traceback\n  File\nValueError: broken\n\n") == "ValueError: broken"
-    assert runs.last_sentence("\n") == ""
+    assert last_sentence("Traceback\n  File\nValueError: broken\n\n") == "ValueError: broken"
+    assert last_sentence("\n") == ""
 
 
 def _log_lines(run: runs.Run) -> list[str]:
