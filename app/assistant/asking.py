@@ -178,7 +178,8 @@ class Asking(ABC):
             return replace(extractive, notice="Stopped before the model answered; these are the passages' own words.")
         report = self.checker.check(text, passages.hits)
         if not any(sentence.verdict for sentence in report.sentences):
-            notice = f"{backend.model} found no answer in the passages; these are the passages' own words."
+            ended = "was stopped before it said something" if stop.is_set() else "found no answer in the passages"
+            notice = f"{backend.model} {ended}; these are the passages' own words."
             return replace(extractive, notice=notice)
         passages.add(self._found_elsewhere(report, passages.hits))
         items = [ready.evidence(question, hit) for hit in passages.hits]
