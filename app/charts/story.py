@@ -134,6 +134,13 @@ def _label(x: float, y: float, words: str, kind: str) -> str:
     return f'<text class="story-label story-{kind}-label" x="{x}" y="{y}">{escape(words)}</text>'
 
 
+def _sum(x: float, y: float, radius: float) -> str:
+    return (
+        f'<circle class="story-sum" cx="{x}" cy="{y}" r="{radius}"/>'
+        f'<text class="story-plus" x="{x}" y="{y + 6}">+</text>'
+    )
+
+
 def _wide_lines(at: Mapping[str, _Box]) -> str:
     tokens, codes, decode, product = (at[name] for name in ("tokens", "codes", "decode", "product"))
     adapter, loss, gradient, optimizer = (at[name] for name in ("adapter", "loss", "gradient", "optimizer"))
@@ -146,8 +153,7 @@ def _wide_lines(at: Mapping[str, _Box]) -> str:
         + _line(f"M{x + 80} {y}V{adapter.middle[1]}H{adapter.x - 2}", "forward")
         + _line(f"M{product.right} {product.middle[1]}H{sum_x}V{sum_y - 15}", "forward")
         + _line(f"M{adapter.right} {adapter.middle[1]}H{sum_x}V{sum_y + 15}", "forward")
-        + f'<circle class="story-sum" cx="{sum_x}" cy="{sum_y}" r="13"/>'
-        + f'<text class="story-plus" x="{sum_x}" y="{sum_y + 6}">+</text>'
+        + _sum(sum_x, sum_y, radius=13)
         + _line(f"M{sum_x + 13} {sum_y}H{loss.x - 2}", "forward")
         + _line(f"M{loss.middle[0]} {loss.bottom}V{gradient.middle[1]}H{gradient.right + 2}", "backward")
         + _line(f"M{gradient.x} {gradient.middle[1]}H{optimizer.right + 2}", "backward")
@@ -168,8 +174,7 @@ def _narrow_lines(at: Mapping[str, _Box]) -> str:
         + _line(f"M{decode.middle[0]} {decode.bottom}V{product.y - 2}", "forward")
         + _line(f"M{product.middle[0]} {product.bottom}V{sum_y}H{sum_x - 14}", "forward")
         + _line(f"M{adapter.middle[0]} {adapter.bottom}V{sum_y}H{sum_x + 14}", "forward")
-        + f'<circle class="story-sum" cx="{sum_x}" cy="{sum_y}" r="12"/>'
-        + f'<text class="story-plus" x="{sum_x}" y="{sum_y + 6}">+</text>'
+        + _sum(sum_x, sum_y, radius=12)
         + _line(f"M{sum_x} {sum_y + 12}V{loss.y - 2}", "forward")
         + _line(f"M{sum_x} {loss.bottom}V{gradient.y - 2}", "backward")
         + _line(f"M{sum_x} {gradient.bottom}V{optimizer.y - 2}", "backward")
