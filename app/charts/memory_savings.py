@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROW = 30
-
 
 def savings_figure(width_px: int, *, savings: Sequence[tuple[str, float]]) -> Figure:
     """One bar a change of the settings: by how many percent of the peak it would lower the peak.
@@ -24,28 +22,22 @@ def savings_figure(width_px: int, *, savings: Sequence[tuple[str, float]]) -> Fi
         width_px: width in CSS pixels.
         savings: (the change in a few words, percent), largest first.
     """
-    narrow = width_px <= NARROW_PX
-    row = 44 if narrow else _ROW
-    left = 8 if narrow else 250
-    figure = blank(width_px, row * len(savings) + 52)
     edge = max(10.0, 1.1 * max(percent for _, percent in savings))
-    axes = plot_area(
-        figure,
-        x=(0, edge),
-        y=(row * len(savings), 0),
-        left=left,
+    right = 56
+    figure, axes, left, middles = _named_rows(
+        width_px,
+        [name for name, _ in savings],
+        edge=edge,
         top=6,
-        right=56,
+        right=right,
+        below=46,
         x_ticks={value: f"{name} %" for value, name in round_ticks(edge).items()},
         x_label=text.SAVINGS_AXIS,
-        grid="x",
     )
-    inner = width_px - left - 56
-    for number, (name, percent) in enumerate(savings):
-        top = row * number + (20 if narrow else 6)
-        add_bar(axes, 0, top, percent, 18, name=f"saving-{number}", color=PALETTE["accent"])
-        axes.text(percent + 6 * edge / inner, top + 9, f"{percent:.1f} %", va="center", color=INK, fontsize=SMALL_PX)
-        _name_row(axes, name, row * number + 10 if narrow else None, top + 9, inner)
+    beside = 6 * edge / (width_px - left - right)
+    for number, ((_, percent), middle) in enumerate(zip(savings, middles, strict=True)):
+        add_bar(axes, 0, middle - 9, percent, 18, name=f"saving-{number}", color=PALETTE["accent"])
+        axes.text(percent + beside, middle, f"{percent:.1f} %", va="center", color=INK, fontsize=SMALL_PX)
     return figure
 
 
@@ -56,38 +48,63 @@ def measured_figure(width_px: int, *, rows: Sequence[tuple[str, float, float]]) 
         width_px: width in CSS pixels.
         rows: (run in a few words, GiB by formula, GiB measured).
     """
-    narrow = width_px <= NARROW_PX
-    row = 44 if narrow else _ROW
-    left = 8 if narrow else 250
-    figure = blank(width_px, row * len(rows) + 90)
     edge = 1.08 * max(max(formula, measured) for _, formula, measured in rows)
-    axes = plot_area(
-        figure,
-        x=(0, edge),
-        y=(row * len(rows), 0),
-        left=left,
+    figure, axes, left, middles = _named_rows(
+        width_px,
+        [name for name, *_ in rows],
+        edge=edge,
         top=40,
         right=20,
+        below=50,
         x_ticks=round_ticks(edge),
         x_label=text.MEASURED_AXIS,
-        grid="x",
     )
     formula_style = {"marker": "|", "color": MUTED, "markeredgewidth": 3}
     measured_style = {"marker": "o", "color": PALETTE["accent"]}
     legend(figure, [(text.MEASURED_FORMULA, formula_style), (text.MEASURED_POINT, measured_style)], left=max(left, 4))
-    inner = width_px - left - 20
-    for number, (name, formula, measured) in enumerate(rows):
-        middle = row * number + (29 if narrow else _ROW / 2)
+    for number, ((_, formula, measured), middle) in enumerate(zip(rows, middles, strict=True)):
         axes.plot([formula], [middle], markersize=16, linestyle="", gid=f"formula-{number}", **formula_style)
         axes.plot([measured], [middle], markersize=7, linestyle="", gid=f"measured-{number}", **measured_style)
-        _name_row(axes, name, row * number + 10 if narrow else None, middle, inner)
     return figure
 
 
-def _name_row(axes: Axes, name: str, above: float | None, beside: float, inner_px: float) -> None:
-    """The row's name above its bar where the page is narrow, else left of it."""
+def _named_rows(
+    width_px: int,
+    names: Sequence[str],
+    *,
+    edge: float,
+    top: int,
+    right: int,
+    below: int,
+    x_ticks: dict[float, str],
+    x_label: str,
+) -> tuple[Figure, Axes, int, list[float]]:
+    """A figure with a row a name: its axes from 0 to `edge`, their left margin, and the middle of each row.
+
+    Names stand above their rows where the page is narrow, else left of them.
+    """
+    narrow = width_px <= NARROW_PX
+    row = 44 if narrow else 30
+    left = 8 if narrow else 250
+    figure = blank(width_px, top + row * len(names) + below)
+    axes = plot_area(
+        figure,
+        x=(0, edge),
+        y=(row * len(names), 0),
+        left=left,
+        top=top,
+        right=right,
+        x_ticks=x_ticks,
+        x_label=x_label,
+        grid="x",
+    )
+    middles = [row * number + (29 if narrow else 15) for number in range(len(names))]
     style = {"va": "center", "color": INK, "fontsize": SMALL_PX}
-    if above is not None:
-        axes.text(0, above, name, **style)
-    else:
-        axes.text(-8 / inner_px, beside, name, transform=axes.get_yaxis_transform(), ha="right", **style)
+    for number, (name, middle) in enumerate(zip(names, middles, strict=True)):
+        if narrow:
+            axes.text(0, row * number + 10, name, **style)
+        else:
+            axes.text(
+                -8 / (width_px - left - right), middle, name, transform=axes.get_yaxis_transform(), ha="right", **style
+            )
+    return figure, axes, left, middles
