@@ -189,10 +189,11 @@ def test_stop_before_the_first_word_gives_the_extractive_answer(notes_assistant,
 
 def test_stop_within_the_first_words_does_not_say_that_nothing_was_found(notes_assistant, openai):
     backend, _ = openai(openai_says("The ", *[" most"] * 500, pause=0.02))
-    stop, last = threading.Event(), None
-    for last in notes_assistant.stream(QUESTION, backend=backend, stop=stop, limits=SHORT):
+    stop, seen = threading.Event(), []
+    for event in notes_assistant.stream(QUESTION, backend=backend, stop=stop, limits=SHORT):
+        seen.append(event)
         stop.set()
-    assert last.answer.statements and "stopped before it said something" in last.answer.notice
+    assert seen[-1].answer.statements and "stopped before it said something" in seen[-1].answer.notice
 
 
 def test_closing_the_stream_ends_the_back_end(notes_assistant, openai):
