@@ -144,8 +144,8 @@ FITS = "it fits on a card with {size} GB"
 FITS_NONE = "more than any single card here has"
 PAGED = " With all optimizer pages moved out it would be {resident}."
 OWN_NOTE = (
-    "{trainable:,} of {parameters:,} weights are trained ({share} %). Not counted: about 0.5 to 1 GiB that the "
-    "driver and the allocator take, so leave some room under the card's line."
+    "{trainable:,} of {parameters:,} weights are trained ({share} %). Not counted: what the driver and the "
+    "allocator take for themselves, so leave some room under the card's line."
 )
 OWN_DESCRIPTION = "Memory of {shape} by moment of a training step: {moments}."
 TABLE_OWN = ("Component", "Bytes", "MiB", "Share of the peak")
