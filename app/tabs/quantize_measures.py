@@ -66,6 +66,15 @@ class Quantized:
         """(16,): counts as shares of 1."""
         return self.counts / self.counts.sum()
 
+    @property
+    def relative_errors(self) -> dict[str, float]:
+        """The errors in percent of the typical weight."""
+        return {measure: 100 * error / self.typical_weight for measure, error in self.errors.items()}
+
+    def levels_within(self, half: float) -> int:
+        """How many levels lie within ± this."""
+        return int((abs(self.levels) <= half).sum())
+
 
 @functools.lru_cache(maxsize=256)
 def histogram(chosen: Chosen, block_size: int) -> Histogram:

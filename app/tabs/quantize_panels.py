@@ -47,7 +47,7 @@ def error_panels(chosen: Chosen, data_type: str, block_size: int, double_quantiz
 def _levels_panel(names: dict, data_type: str, histogram: Histogram, stored: Quantized, narrow: bool) -> str:
     from app.charts.quantize import level_name, levels_figure
 
-    inside = int((abs(stored.levels) <= histogram.half).sum())
+    inside = stored.levels_within(histogram.half)
     described = text.LEVELS_DESCRIPTION.format(
         count=stored.count, levels=", ".join(map(level_name, stored.levels)), **names
     )
@@ -59,12 +59,8 @@ def _levels_panel(names: dict, data_type: str, histogram: Histogram, stored: Qua
         thresholds=stored.thresholds,
         data_type=data_type,
     )
-    rows = [
-        (low, high, density)
-        for low, high, density in zip(
-            histogram.edges[:-1].tolist(), histogram.edges[1:].tolist(), histogram.density.tolist(), strict=True
-        )
-    ]
+    edges = histogram.edges.tolist()
+    rows = list(zip(edges[:-1], edges[1:], histogram.density.tolist(), strict=True))
     data = Data(
         text.TABLE_HISTOGRAM,
         rows,
@@ -114,8 +110,8 @@ def _counts_panel(names: dict, data_type: str, stored: Quantized, narrow: bool) 
 def _types_panel(names: dict, data_type: str, histogram: Histogram, stored: dict[str, Quantized], narrow: bool) -> str:
     from app.charts.quantize_types import types_figure
 
-    inside = {name: int((abs(one.levels) <= histogram.half).sum()) for name, one in stored.items()}
-    errors = {name: 100 * one.errors["mean_absolute"] / one.typical_weight for name, one in stored.items()}
+    inside = {name: one.levels_within(histogram.half) for name, one in stored.items()}
+    errors = {name: one.relative_errors["mean_absolute"] for name, one in stored.items()}
     rows = [(text.DATA_TYPES[name], *one.levels.tolist(), errors[name]) for name, one in stored.items()]
     sentence = text.TYPES_CONCLUSION.format(
         half=histogram.half, inside=", ".join(f"{text.DATA_TYPES[name]} {count}" for name, count in inside.items())
@@ -149,10 +145,7 @@ def _types_panel(names: dict, data_type: str, histogram: Histogram, stored: dict
 def _error_panel(names: dict, data_type: str, stored: dict[str, Quantized], narrow: bool) -> str:
     from app.charts.quantize import error_figure
 
-    relative = {
-        name: {measure: 100 * error / one.typical_weight for measure, error in one.errors.items()}
-        for name, one in stored.items()
-    }
+    relative = {name: one.relative_errors for name, one in stored.items()}
     best, second, *_, worst = sorted(stored, key=lambda name: stored[name].errors["mean_absolute"])
     least = stored[best].errors["mean_absolute"]
     # Typed numbers can be levels of several data types, and nothing is lost then.

@@ -134,8 +134,8 @@ def double_measured(chosen: Chosen, data_type: str, block_size: int) -> str:
     with_it, without = (quantize_measures.quantized(chosen, data_type, block_size, on) for on in (True, False))
     sentence = text.DOUBLE_MEASURED.format(
         layer=chosen.where(),
-        with_it=100 * with_it.errors["mean_absolute"] / with_it.typical_weight,
-        without=100 * without.errors["mean_absolute"] / without.typical_weight,
+        with_it=with_it.relative_errors["mean_absolute"],
+        without=without.relative_errors["mean_absolute"],
         stored=with_it.bits_per_parameter,
         plain=without.bits_per_parameter,
     )
