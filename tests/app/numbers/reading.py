@@ -23,7 +23,7 @@ PLAIN_LANGUAGE = {
     r"\b(?:Figures?|Tables?|[Ss]ections?|Appendix|Equations?|[Pp]ages?|pages|References?) \d+(?:\.\d)?"
     r"(?:(?:,| and|–| to) \d+)*": "places in the paper",
     r"\barXiv:? \d{4}\.\d{5}(?:v\d)?|^\d{4}\.\d{5}$": "arXiv numbers",
-    r"^\d (?=[A-Z])": "numbers of the steps of a stepper",
+    r"^\d (?=[A-Z])(?![KMG]i?B)": "numbers of the steps of a stepper",
     r"\bLevel \d+": "numbers of columns",
     r"(?<=: )1(?= passage)|^1(?= (?:page|thread)$)": "one of something, beside its plural",
     r"\b1 ?/ ?place\b": "a reciprocal",
