@@ -1,9 +1,12 @@
-"""One finished run of the tiny model."""
+"""One finished run of the tiny model, and waiting for what happens elsewhere."""
 
+import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +62,9 @@ def wait_until(reached: Callable[[], bool], seconds: float = 200) -> None:
 def steps_of(run: runs.Run) -> list[events.StepFinished]:
     """The run's finished steps so far."""
     return [event for event in runs.events(run) if isinstance(event, events.StepFinished)]
+
+
+def awaited(coroutine: Coroutine) -> Any:
+    """What the coroutine returns. It runs in another thread: this one may have an event loop already, a browser's."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(asyncio.run, coroutine).result()

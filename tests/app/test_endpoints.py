@@ -1,8 +1,6 @@
 """The public endpoints, called as a program would: through gradio's client and as MCP tools."""
 
-import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +8,7 @@ from app.endpoints import ENDPOINTS, ask, memory_estimate, quantize, retrieve
 from app.interface import build_interface
 from qlora.errors import InputError
 from qlora.quantization.codebook import codebook
+from tests.app.conftest import awaited
 
 NAMES = {endpoint.__name__ for endpoint in ENDPOINTS}
 
@@ -80,8 +79,7 @@ def test_the_same_are_mcp_tools(server):
             )
             return {tool.name: tool.description for tool in tools}, result
 
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have an event loop already, a browser's
-        tools, result = elsewhere.submit(asyncio.run, talk()).result()
+    tools, result = awaited(talk())
     assert {name.removeprefix("app_") for name in tools} == NAMES or set(tools) == NAMES
     assert all("Args" in text or len(text) > 40 for text in tools.values()), "else a model is not told what it does"
     assert not result.isError and json.loads(result.content[0].text.replace("'", '"'))["absmax"] == [1.0]

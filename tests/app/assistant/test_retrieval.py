@@ -1,8 +1,6 @@
 """Search: slips of the hand, words matched by meaning, abbreviations, LangChain's interfaces, and several papers."""
 
-import asyncio
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from app.assistant.retrieval import PaperRetriever
 from app.assistant.several import SeveralPapers
 from app.assistant.spelling import Spelling, distance
 from app.assistant.terms import stem, tokens
+from tests.app.conftest import awaited
 
 
 @pytest.mark.parametrize(
@@ -130,9 +129,7 @@ def test_retriever_in_langchain_chains(notes_assistant):
     retriever = notes_assistant.retriever(k=3)
     assert isinstance(retriever, BaseRetriever)
     alone = retriever.invoke("What is double quantization?")
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have an event loop already, a browser's
-        found = elsewhere.submit(asyncio.run, retriever.ainvoke("What is double quantization?")).result()
-    assert found == alone
+    assert awaited(retriever.ainvoke("What is double quantization?")) == alone
     batch = retriever.batch(["What is double quantization?", "What are paged optimizers?"])
     assert batch[0] == alone and len(batch[1]) == 3
     chain = retriever | RunnableLambda(lambda documents: [document.metadata["pdf_page"] for document in documents])
