@@ -165,6 +165,3 @@ class Answer:
             "papers": [asdict(paper) for paper in self.papers],
             "compared": self.compared,
         }
-
-    def full_record(self) -> dict:
-        return asdict(self)

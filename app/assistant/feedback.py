@@ -150,7 +150,7 @@ class Feedback:
         Args:
             visitor: who asked.
             question, answer: cut at :data:`LONGEST_QUESTION` and :data:`LONGEST_ANSWER` characters.
-            record: JSON values to show the answer again, such as ``Answer.full_record()``.
+            record: JSON values to show the answer again, such as ``Answer.record()``.
 
         Raises:
             InputError: the visitor's name is empty or too long, or the file cannot be written.

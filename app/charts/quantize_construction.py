@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _NORMAL = NormalDist()
 _SIDE = 3.0
 _OUTER = 1.5
-_DASHED = (0, (3, 3))
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,6 @@ NOTE_PASSAGE = "Our note on this page, in our own words:"
 PAPER_PASSAGE = "The passage; there is no picture of this page:"
 PAGE_PICTURE = "Page {page} of the paper with the quoted passage marked"
 OPEN_ARXIV = "Open the paper on arXiv"
-CREDIT = "{title}, {authors}. arXiv {arxiv}, {licence}."
 
 ASKED_OF = "Asked of:"
 CHOOSE_PAPERS = "Tick others under Papers."

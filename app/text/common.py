@@ -2,7 +2,6 @@
 
 MEASURED = "measured"
 RECORDED = "recorded"
-SIMULATED = "simulated"
 COMPUTED = "computed by formula"
 FROM_THE_PAPER = "from the paper"
 

@@ -1,7 +1,6 @@
 """What the charts of similar papers say."""
 
 PAPER_TREE_TITLE = "Papers by likeness"
-SECTION_TREE_TITLE = "Sections by likeness"
 AXIS = "likeness (cosine; branches meet at their mean)"
 AXIS_NARROW = "likeness"
 PAPER_TREE_DESCRIPTION = "A tree of {count} papers; those that are alike meet early. {steps}"

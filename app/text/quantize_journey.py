@@ -70,8 +70,6 @@ OUTLIER_WEIGHTS = "weights"
 OUTLIER_WHOLE = "error, one scale for all"
 OUTLIER_IN_BLOCKS = "error, a scale a block"
 OUTLIER_AXIS = "position of the weight"
-OUTLIER_OWN_BLOCK = "the outlier’s block"
-OUTLIER_HANDLE = "outlier"
 OUTLIER_DESCRIPTION = (
     "Above, {count} weights with an outlier at weight {place}. Below, the mean error of each block of {block_size} in "
     "% of the typical weight, first with one scale for all, then with a scale for each block. The table has the "

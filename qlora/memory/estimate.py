@@ -16,7 +16,6 @@ METHODS = ("qlora", "lora", "full")
 OPTIMIZERS = ("paged-adamw-32bit", "adamw-32bit", "paged-adamw-8bit", "adamw-8bit")
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
-_KEPT = ("base_weights", "quantization_constants", "unquantized_weights", "adapters", "gradients", "optimizer_states")
 _NESTED_BLOCK_SIZE = 256
 _STATE_BLOCK_SIZE = 256
 

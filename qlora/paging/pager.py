@@ -12,7 +12,7 @@ import torch
 from qlora.errors import InputError
 from qlora.paging.ledger import Ledger, PagingReport
 from qlora.paging.page import Arrival, Move, Page
-from qlora.paging.transfer import Copy, DirectTransfer, HostMemory, StreamTransfer
+from qlora.paging.transfer import Copy, DirectTransfer, HostMemory, StreamTransfer, Transfer
 
 _CHUNK_PAGES = 16
 
@@ -49,7 +49,7 @@ class Pager:
         self.other_bytes = 0
         self.resident_bytes = 0
         on_gpu = device.type == "cuda"
-        self._transfer = StreamTransfer(device) if on_gpu else DirectTransfer()
+        self._transfer: Transfer | None = StreamTransfer(device) if on_gpu else DirectTransfer()
         self._host_memory = HostMemory(on_gpu, _CHUNK_PAGES * max((page.bytes for page in self.pages), default=0))
         self._slots: dict[int, torch.Tensor] = {}  # on the device
         self._host: dict[int, torch.Tensor] = {}  # a page keeps its place in main memory once it has one

@@ -19,7 +19,6 @@ from qlora.errors import InputError
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 _MAX_BYTES = 2**20
-_MESSAGE_CHARACTERS = 160
 
 
 class OpenAIServer:

@@ -14,7 +14,6 @@ MAX_TEXT_BYTES = 16 * 2**20
 """OCR records and Markdown: a page of records is about 20 KiB, so this is a paper of 800 pages."""
 MAX_WORDS = 600_000
 """500 pages of two narrow columns; indexing that many takes some minutes."""
-SUFFIX_OF_KIND = {"pdf": ".pdf", "ocr": ".jsonl", "markdown": ".md"}
 
 _HEAD_BYTES = 4096
 
@@ -100,8 +99,3 @@ def read_documents(paths: Sequence[Path], pdf_page: int | None = None) -> Docume
     if len(pages) > MAX_PAGES:
         raise InputError(f"The files have {len(pages):,} pages; at most {MAX_PAGES} can be read.")
     return Document(kinds.pop(), title, [pages[number] for number in sorted(pages)])
-
-
-def read_source(path: Path, pdf_page: int | None = None) -> list[Page]:
-    """The pages of a file; see :func:`read_document`."""
-    return read_document(path, pdf_page).pages

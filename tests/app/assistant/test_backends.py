@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 
 import pytest
 
@@ -143,7 +144,7 @@ def test_a_server_that_does_not_stream_is_understood(notes_assistant, openai):
 def test_the_key_is_in_no_log_and_in_no_answer(notes_assistant, openai, caplog):
     caplog.set_level(logging.DEBUG)
     answer = notes_assistant.ask(QUESTION, backend=openai(raw(b"", 403))[0])
-    assert "secret" not in caplog.text and "secret" not in json.dumps(answer.full_record(), default=str)
+    assert "secret" not in caplog.text and "secret" not in json.dumps(asdict(answer), default=str)
 
 
 @pytest.mark.parametrize(("words", "pause", "says"), [((), 0.0, "begin to answer within"), (GOOD, 1.0, "went silent")])

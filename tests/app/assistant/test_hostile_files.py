@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.assistant.readers import guarded
 from app.assistant.readers.guarded import draw_guarded, read_guarded
-from app.assistant.readers.reading import kind_of, read_documents, read_source
+from app.assistant.readers.reading import kind_of, read_document, read_documents
 from qlora.errors import InputError
 
 FONT = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
@@ -113,7 +113,7 @@ def test_what_the_process_reads_is_what_is_in_the_file(tmp_path, small_pdf_bytes
     path.write_bytes(small_pdf_bytes)
     document = read_guarded([path])
     assert (document.kind, document.title) == ("pdf", "Bread for Small Ovens")
-    assert document.pages == read_source(path)
+    assert document.pages == read_document(path).pages
 
 
 def test_time_runs_out(tmp_path, small_pdf_bytes, monkeypatch):
@@ -162,7 +162,7 @@ def test_what_a_file_is_shows_in_its_content(tmp_path, small_pdf_bytes):
     ]:
         (tmp_path / name).write_bytes(content)
         assert kind_of(tmp_path / name) == kind
-        assert "rises" in read_source(tmp_path / name)[0].raw_text
+        assert "rises" in read_document(tmp_path / name).pages[0].raw_text
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_is_no_paper_is_said(tmp_path, content, says):
     path = tmp_path / "upload"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"upload.*{says}"):
-        read_source(path)
+        read_document(path)
 
 
 def write_pages(folder: Path, names: list[str], **fields) -> list[Path]:
