@@ -27,6 +27,7 @@ class Panel:
         filled: key of a template -> the values that it is filled with, or several sets of them.
         tables: words with which a table's caption begins -> its rows.
         described: the numbers of a description that no template makes, in order.
+        alone: numbers that stand without words, in a card or a button.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Panel:
     filled: Mapping[str, Fields | Sequence[Fields]]
     tables: Mapping[str, Sequence[Sequence[Value]]] = field(default_factory=dict)
     described: Sequence[float] = ()
+    alone: Sequence[Value] = ()
 
 
 @dataclass
@@ -103,7 +105,7 @@ def untraced(panel: Panel, templates: Mapping[str, str]) -> tuple[list[str], lis
         rest, used = _without_filled(piece, panel, templates, wrong)
         unused -= used
         rest = _without_static(rest, templates)
-        if panel.described and _agree(piece, panel.described):
+        if (panel.described and _agree(piece, panel.described)) or any(_agree(piece, value) for value in panel.alone):
             continue
         if left := reading.numbers(rest):
             wrong.append(f"{', '.join(left)} in “{piece}”")

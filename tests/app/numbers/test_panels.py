@@ -6,9 +6,11 @@ import pkgutil
 import pytest
 
 import app.text
-from tests.app.numbers import panels_memory, reading, rendered
+from tests.app.numbers import panels_memory, panels_quantize, panels_weight, reading, rendered
 
-PANELS = {panel.__name__: panel for module in (panels_memory,) for panel in module.PANELS}
+PANELS = {
+    panel.__name__: panel for module in (panels_memory, panels_quantize, panels_weight) for panel in module.PANELS
+}
 TEMPLATES = {
     key: text
     for module in pkgutil.iter_modules(app.text.__path__)
