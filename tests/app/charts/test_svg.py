@@ -78,7 +78,7 @@ def test_same_figure_gives_the_same_drawing():
 
 def test_nothing_outside_is_asked_for(root):
     text = ElementTree.tostring(root, encoding="unicode")
-    assert set(re.findall(r"https?://[^\s\"]+", text)) <= {svg.SVG, svg.XLINK}
+    assert set(re.findall(r"https?://[^\s\"]+", text)) <= {svg.SVG}
 
 
 def test_chart_is_drawn_for_the_width_of_the_page():
