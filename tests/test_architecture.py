@@ -21,7 +21,7 @@ ALLOWED = {
     "qlora.quantization": {"qlora.kernels"},  # weight.py alone: the arithmetic modules are checked below
     "qlora.kernels": {"qlora.quantization"},
     "qlora.layers": {"qlora.kernels", "qlora.quantization"},
-    "qlora.adapters": {"qlora.layers", "qlora.config", "qlora.errors", "qlora.hub"},
+    "qlora.adapters": {"qlora.layers", "qlora.config", "qlora.errors", "qlora.folders", "qlora.hub"},
     "qlora.models": {
         "qlora.layers", "qlora.quantization", "qlora.config", "qlora.errors", "qlora.folders", "qlora.hub",
     },

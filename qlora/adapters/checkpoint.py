@@ -1,9 +1,7 @@
 """Adapters as PEFT's files: ``adapter_config.json`` and ``adapter_model.safetensors``."""
 
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from qlora.adapters.attach import (
 )
 from qlora.adapters.peft_config import CONFIG_NAME, PICKLE_NAME, WEIGHTS_NAME
 from qlora.errors import InputError
+from qlora.folders import written_whole
 from qlora.layers.lora_linear import DEFAULT_NAME
 
 _PREFIX = "base_model.model."
@@ -64,21 +63,14 @@ def save_adapter(
         base_model=base_model,
         task=task,
     )
-    part = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        (part / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(tensors, part / WEIGHTS_NAME, metadata={"format": "pt"})
-        os.chmod(part, 0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(part, folder)
+        with written_whole(folder) as part:
+            (part / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            save_file(tensors, part / WEIGHTS_NAME, metadata={"format": "pt"})
+            if folder.exists():
+                shutil.rmtree(folder)
     except OSError as error:
         raise InputError(f"The adapter cannot be written to {folder}: {error}") from None
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def load_adapter(

@@ -8,9 +8,6 @@ would round the adapter away, and is not offered.
 
 import copy
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from torch import nn
 
 from qlora.adapters.attach import active_adapter
 from qlora.errors import InputError
+from qlora.folders import written_whole
 from qlora.layers.lora_linear import LoraFactors, LoraLinear
 from qlora.layers.quantized_linear import QuantizedLinear
 from qlora.layers.trained_copy import TrainedCopy
@@ -77,23 +75,14 @@ def save_merged(
         raise InputError(f"{folder} exists already: name a new folder for the merged model.")
     originals = _Originals(original, model.base_model_prefix) if original else None
     shards = _shards(list(_entries(model, _transposed(model), originals)), dtype, shard_bytes)
-    part = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        _write(shards, part, dtype)
-        _write_settings(model, part, dtype)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(part)
-        os.chmod(part, 0o755)
-        if folder.exists():
-            folder.rmdir()
-        os.rename(part, folder)
+        with written_whole(folder) as part:
+            _write(shards, part, dtype)
+            _write_settings(model, part, dtype)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(part)
     except OSError as error:
         raise InputError(f"The merged model cannot be written to {folder}: {error}") from None
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 @dataclass(frozen=True)

