@@ -53,10 +53,12 @@ def plot_area(
         x_label, y_label: what the axes count.
         grid: "x" for lines at ``x_ticks``, "y" for lines at ``y_ticks``, "" for none.
     """
+    from app.charts.bare_axes import BareAxes
+
     width, height = (inches * _POINTS_PER_INCH for inches in figure.get_size_inches())
     inner_width, inner_height = width - left - right, height - top - bottom
-    axes = figure.add_axes((left / width, bottom / height, inner_width / width, inner_height / height))
-    axes.axis("off")
+    axes = BareAxes(figure, (left / width, bottom / height, inner_width / width, inner_height / height))
+    figure.add_axes(axes)
     axes.set(xlim=x, ylim=y, autoscale_on=False)
     below, beside = axes.get_xaxis_transform(), axes.get_yaxis_transform()
     tick = {"color": MUTED, "fontsize": SMALL_PX}

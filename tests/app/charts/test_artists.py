@@ -1,11 +1,12 @@
 """What is written of a figure stands where matplotlib's own SVG has it."""
 
 import re
-from io import StringIO
+from io import BytesIO, StringIO
 from xml.etree import ElementTree
 
 import matplotlib
 import pytest
+from PIL import Image
 
 from app.charts import paging_cost as cost
 from app.charts.canvas import add_bar, blank, plot_area
@@ -146,3 +147,13 @@ def test_what_cannot_be_written_is_an_error():
     axes.vlines([0, 1], 0, 1, colors=[INK, PALETTE["nf4"]])
     with pytest.raises(TypeError, match="the same"):
         _ours(figure)
+
+
+def test_notebooks_show_the_same_figure_as_a_picture():
+    figure, axes = _plot()
+    add_bar(axes, 0.25, 0, 0.5, 1, name="bar", color=PALETTE["nf4"])
+    figure.savefig(picture := BytesIO(), format="png", bbox_inches="tight")
+    with Image.open(picture) as shown:
+        pixels = shown.convert("RGB")
+    colours = {pixels.getpixel((x, pixels.height // 2)) for x in range(pixels.width)}
+    assert tuple(bytes.fromhex(PALETTE["nf4"][1:])) in colours
