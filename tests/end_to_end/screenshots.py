@@ -6,11 +6,7 @@ question under *Ask* is asked.
 
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
-import time
-import urllib.request
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
@@ -18,7 +14,8 @@ from playwright.sync_api import Page, sync_playwright
 from app.tabs.finetune_settings import SMALL_DEVICE_MIB
 from app.text import finetune as finetune_text
 from app.text import start as start_text
-from tests.end_to_end.conftest import REPOSITORY, free_port
+from tests.end_to_end.conftest import REPOSITORY
+from tests.end_to_end.serving import served
 
 FOLDER = REPOSITORY / "app" / "screenshots"
 QUESTION = "How many bits per parameter does double quantization save?"
@@ -29,36 +26,18 @@ _STEPS = 12
 
 def main(names: list[str]) -> int:
     """Serve the page with an empty folder for runs, and take the pictures of these tabs, of all without a name."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as runs:
-        # Answers from our notes: README shows no page of anybody's paper.
-        environment = {name: value for name, value in os.environ.items() if name != "QLORA_PAPERS"}
-        environment["QLORA_RUNS"] = runs
-        server = subprocess.Popen([sys.executable, "-m", "app", "--port", str(port)], env=environment, cwd=REPOSITORY)
-        try:
-            _wait(f"http://127.0.0.1:{port}")
-            with sync_playwright() as driver:
-                browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
-                page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-                page.set_default_timeout(180_000)
-                for name in names or PICTURES:
-                    page.goto(f"http://127.0.0.1:{port}/?tab={name}&__theme=light")
-                    PICTURES[name](page)
-                    _save(page, name)
-                browser.close()
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+    # Answers from our notes: README shows no page of anybody's paper.
+    environment = {name: value for name, value in os.environ.items() if name != "QLORA_PAPERS"}
+    with served(environment) as (url, _, _), sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.set_default_timeout(180_000)
+        for name in names or PICTURES:
+            page.goto(f"{url}/?tab={name}&__theme=light")
+            PICTURES[name](page)
+            _save(page, name)
+        browser.close()
     return 0
-
-
-def _wait(url: str) -> None:
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.2)
 
 
 def _save(page: Page, name: str) -> None:
