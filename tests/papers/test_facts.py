@@ -20,7 +20,7 @@ NOTATION = {
     r"\b\d-(?:shot|bit)\b": "names",
     r"2\^\(?k(?: ?− ?1)?\)?(?: \+ 1)?|i \+ 1|i = 0|N\(0, 1\)|\[−1, 1\]": "letters of equation 4 and of its text",
     r"\b\d+\^\d(?: · \d+\^\d)+|\d+ × \d+ × \d+": "factors, which a test of their own multiplies",
-    r"\b6\.[12]\b": "sections of the paper",
+    r"\b6\.[12]\b|\b[Pp]ages? \d+(?: and \d+)?|\bReferences \d+": "places in the paper",
     r"\bI(?:A3|nt8)\b": "names",
 }
 _FILES = sorted(path.name for path in NOTES.glob("*.csv"))

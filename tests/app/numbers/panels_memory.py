@@ -13,7 +13,7 @@ from qlora.memory import figure6
 from qlora.memory.estimate import METHODS, EstimateOptions, MemoryEstimate, estimate
 from qlora.memory.model_config import NAMED_SHAPES
 from qlora.memory.shapes import LLAMA
-from tests.app.numbers.rendered import Fields, Panel, Value
+from tests.app.numbers.rendered import Fields, Panel, Value, only
 from tests.app.numbers.sources import rows
 
 MIB, GIB = 2**20, 2**30
@@ -99,7 +99,10 @@ def figure_6() -> Panel:
                 "share_large": 100 * ours["65B"]["model"] / sum(ours["65B"].values()),
             },
             "memory.FIGURE6_DESCRIPTION": {"sizes": sizes},
-            **{f"memory.UNEXPLAINED.{place}": unexplained for place in range(5)},
+            **{
+                f"memory.UNEXPLAINED.{place}": only(sentence, unexplained)
+                for place, sentence in enumerate(text.UNEXPLAINED)
+            },
         },
         {text.TABLE_FIGURE6_CAPTION: table, text.FORMULA_CAPTION: formulas},
     )
@@ -137,7 +140,7 @@ def own() -> Panel:
             "memory.OWN_CONCLUSION": {
                 "method": text.METHOD_NAMES["qlora"],
                 "shape": SHAPE.name,
-                "peak": in_units(peak),
+                "peak": [in_units(peak)],
                 "moment": text.PEAK[result.peak_moment],
                 "card": [smallest_card(peak)],
                 "paged": [in_units(peak - result.components["optimizer_states"])],

@@ -13,7 +13,7 @@ from app.text import quantize_story as story_text
 from qlora.memory.shapes import LLAMA
 from qlora.quantization.codebook import NF4_LEVELS, codebook
 from qlora.quantization.packing import unpack
-from tests.app.numbers.rendered import Fields, Panel, Value
+from tests.app.numbers.rendered import Fields, Panel, Value, only
 
 BLOCK = 64
 CHOICE = (text.LANGUAGE_MODEL, 1, quantize_redraw.FIRST_MATRIX, None, None, None, "nf4", BLOCK, True)
@@ -194,12 +194,9 @@ def construction(step: int) -> Panel:
         lambda: quantize_redraw.draw_construction(4, story_text.STEPS[place], False)[0],
         {
             f"quantize_story.STEP_SENTENCES.{place}": filled,
-            f"quantize_story.STEP_DESCRIPTIONS.{place}": {
-                "count": 16,
-                "negative": 7,
-                "positive": 8,
-                "values": positions,
-            },
+            f"quantize_story.STEP_DESCRIPTIONS.{place}": only(
+                story_text.STEP_DESCRIPTIONS[place], {"count": 16, "negative": 7, "positive": 8, "values": positions}
+            ),
             **({"quantize_story.STEP_TITLES.1": {"count": 16}} if step == 2 else {}),
             **({f"quantize_story.STEP_CAPTIONS.{place}": {"count": 16}} if step <= 2 else {}),
         },

@@ -20,8 +20,9 @@ NUMBER = re.compile(
 PLAIN_LANGUAGE = {
     r"\b(?:4|8|16|32|64)(?:, \d+ or \d+)?[- ]bits?\b|\bfour bits\b": "names of precisions",
     r"\b(?:Q4_1|FP4 \(E[23]M[01]\)|PCIe \d\.0 x16)": "names of formats and buses",
-    r"\b(?:Figures?|Tables?|[Ss]ections?|Appendix|Equations?|[Pp]ages?|pages|References?) \d+(?:\.\d)?"
-    r"(?:(?:,| and|–| to) \d+)*": "places in the paper",
+    r"\b(?:Figures?|Tables?|[Ss]ections?|Appendix|Equations?) \d+(?:\.\d)?(?:(?:,| and|–| to) \d+\b)*(?:, page \d+)?": (
+        "places in the paper"
+    ),
     r"\barXiv:? \d{4}\.\d{5}(?:v\d)?|^\d{4}\.\d{5}$": "arXiv numbers",
     r"^\d (?=[A-Z])(?![KMG]i?B)": "numbers of the steps of a stepper",
     r"\bLevel \d+": "numbers of columns",

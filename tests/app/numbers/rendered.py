@@ -15,6 +15,7 @@ Fields = Mapping[str, Value]
 _BY_ITSELF = ("title", "desc")
 _FIELD = re.compile(r"\{(\w*)[^{}]*\}")
 _SAID_IN_ATTRIBUTES = ("aria-label",)
+_ONE_NUMBER = r"[−+]?\d+(?:[.,]\d+)*(?:e[−-]?\d+)?"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class _Reader(HTMLParser):
             self.read.pieces.append(data.strip())
 
 
+def only(template: str, values: Fields) -> Fields:
+    """Of the values those that the template has a field for."""
+    return {name: values[name] for name in _FIELD.findall(template)}
+
+
 def read(html: str) -> Read:
     """The panel's text."""
     reader = _Reader()
@@ -99,7 +105,13 @@ def untraced(panel: Panel, templates: Mapping[str, str]) -> tuple[list[str], lis
     """
     shown = read(panel.html())
     assert shown.pieces, f"{panel.name} shows nothing"
-    wrong: list[str] = []
+    wrong = [
+        f"{key} has no field {name}"
+        for key, ways in panel.filled.items()
+        for way in ([ways] if isinstance(ways, Mapping) else ways)
+        for name in way
+        if name not in _FIELD.findall(templates[key])
+    ]
     unused = {*panel.filled, *panel.tables}
     for piece in dict.fromkeys(shown.pieces):
         rest, used = _without_filled(piece, panel, templates, wrong)
@@ -124,19 +136,34 @@ def _without_filled(piece: str, panel: Panel, templates: Mapping[str, str], wron
     """The piece without what templates of the panel say in it, each with values that it may be filled with."""
     used = set()
     for key in sorted(panel.filled, key=lambda key: -len(templates[key])):
-        pattern, ways = _pattern(templates[key]), panel.filled[key]
-        match = pattern.fullmatch(piece) or pattern.search(piece)
-        if not match:
-            continue
-        found = match.groupdict()
+        ways = panel.filled[key]
         ways = [ways] if isinstance(ways, Mapping) else ways
-        if any(all(_agree(text, way[name]) for name, text in found.items()) for way in ways):
+        shown = [_match(templates[key], way, piece) for way in ways]
+        if match := next(filter(None, shown), None):
             used.add(key)
             piece = piece[: match.start()] + "\N{LOZENGE}" + piece[match.end() :]
-        elif match.group() == piece:
-            wrong.append(f"{key} filled with {found}, which should be {ways[0] if len(ways) == 1 else 'others'}")
+        elif re.fullmatch(_FIELD.sub(".*?", re.escape(templates[key]).replace(r"\{", "{").replace(r"\}", "}")), piece):
+            wrong.append(f"“{piece}” is {key}, which should be filled with {ways[0] if len(ways) == 1 else 'others'}")
             return "", used | {key}
     return piece, used
+
+
+def _match(template: str, way: Fields, piece: str) -> re.Match[str] | None:
+    """Where the piece says this template with these values."""
+    parts, end = [], 0
+    values = []
+    for match in _FIELD.finditer(template):
+        value = way[match[1]]
+        parts.append(re.escape(template[end : match.start()]))
+        if isinstance(value, str):
+            parts.append(re.escape(value))
+        else:
+            parts.append(f"({_ONE_NUMBER if isinstance(value, int | float) else '.*?'})")
+            values.append(value)
+        end = match.end()
+    pattern = re.compile("".join(parts) + re.escape(template[end:]), re.DOTALL)
+    match = pattern.fullmatch(piece) or pattern.search(piece)
+    return match if match and all(map(_agree, match.groups(), values)) else None
 
 
 def _without_static(piece: str, templates: Mapping[str, str]) -> str:
@@ -149,18 +176,6 @@ def _without_static(piece: str, templates: Mapping[str, str]) -> str:
 @cache
 def _static(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted((t for t in set(texts) if "{" not in t and reading.numbers(t)), key=len, reverse=True))
-
-
-@cache
-def _pattern(template: str) -> re.Pattern[str]:
-    parts, seen, end = [], set(), 0
-    for number, match in enumerate(_FIELD.finditer(template)):
-        name = match[1] or f"field{number}"
-        parts.append(re.escape(template[end : match.start()]))
-        parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>.*?)")
-        seen.add(name)
-        end = match.end()
-    return re.compile("".join(parts) + re.escape(template[end:]), re.DOTALL)
 
 
 def _agree(shown: str, value: Value) -> bool:

@@ -6,11 +6,18 @@ import pkgutil
 import pytest
 
 import app.text
-from tests.app.numbers import panels_memory, panels_quantize, panels_weight, reading, rendered
+from tests.app.numbers import (
+    panels_cost,
+    panels_memory,
+    panels_quantize,
+    panels_runs,
+    panels_weight,
+    reading,
+    rendered,
+)
 
-PANELS = {
-    panel.__name__: panel for module in (panels_memory, panels_quantize, panels_weight) for panel in module.PANELS
-}
+MODULES = (panels_runs, panels_quantize, panels_weight, panels_memory, panels_cost)
+PANELS = {panel.__name__: panel for module in MODULES for panel in module.PANELS}
 TEMPLATES = {
     key: text
     for module in pkgutil.iter_modules(app.text.__path__)

@@ -1,0 +1,294 @@
+"""Panels that show a recorded run, in Start, Paging and Finetune: their numbers from the events of its log."""
+
+import itertools
+import statistics
+from functools import cache
+
+import torch
+
+from app import recordings
+from app.tabs import (
+    finetune_charts,
+    finetune_runs,
+    finetune_settings,
+    finetune_view,
+    paging_sources,
+    paging_view,
+    start,
+)
+from app.text import finetune as finetune_text
+from app.text import paging as text
+from app.text import start as start_text
+from qlora import events
+from qlora.memory.budget import run_options
+from qlora.memory.estimate import estimate
+from qlora.memory.shapes import SMOLLM2_135M
+from tests.app.numbers.rendered import Fields, Panel, Value
+
+MIB = 2**20
+#: The one that the tabs open with, where there is none of a GPU.
+NAME = "smollm2-cpu-budget"
+STEP = "smollm2-cpu-step"
+PARTS = ("base_model", "adapters", "gradients", "optimizer", "activations")
+
+
+@cache
+def recording() -> recordings.Recording:
+    return recordings.read(NAME)
+
+
+def started() -> events.RunStarted:
+    return recording().log[0]
+
+
+@cache
+def steps() -> list[events.StepFinished]:
+    return [event for event in recording().log if isinstance(event, events.StepFinished)]
+
+
+@cache
+def moves() -> list[events.PageMoved]:
+    return [event for event in recording().log if isinstance(event, events.PageMoved)]
+
+
+def moved() -> list[events.StepFinished]:
+    """Steps in which pages moved."""
+    return [step for step in steps() if step.pages_in or step.pages_out]
+
+
+def copying_ms(number: int) -> float:
+    """Of a step's pages."""
+    return sum(move.milliseconds for move in moves() if move.step == number)
+
+
+def share_of_copying() -> float:
+    """In % of the time of the steps in which pages moved."""
+    return 100 * sum(move.milliseconds for move in moves()) / 1e3 / sum(step.step_seconds for step in moved())
+
+
+def fullest() -> tuple[events.StepFinished, int]:
+    """The step in which most pages were away at once, the first of those, and how many they were."""
+    away: set[int] = set()
+    most, at = 0, 0
+    for move in moves():
+        away = away | {move.page} if move.direction == "out" else away - {move.page}
+        if len(away) > most:
+            most, at = len(away), move.step
+    return next(step for step in steps() if step.step == at), most
+
+
+def constant() -> float:
+    """MiB that never move."""
+    return sum(started().memory_bytes[name] for name in PARTS[:3]) / MIB
+
+
+def limit() -> list[float]:
+    return [started().device_budget_bytes / MIB]
+
+
+def mib(step: events.StepFinished, *names: str) -> float:
+    return sum(step.memory_bytes.get(name, 0) for name in names) / MIB
+
+
+def origin() -> Fields:
+    header = recording().header
+    return {"device": header.device, "date": header.date, "threads": header.threads}
+
+
+def picture() -> Panel:
+    """Start: at the first step, and the captions and words of all others, which its slider shows."""
+    fullest_mib = max(mib(step, *PARTS) for step in steps())
+    places = {name: detail for name, (_, detail, *_) in start_text.BOXES.items()}
+    words = _words(steps()[0])
+    filled: dict[str, Fields] = {
+        "start.CONCLUSION": {
+            "share": 100 * started().trainable_parameters / started().parameters,
+            "trainable": started().trainable_parameters,
+            "parameters": started().parameters,
+            "base": started().memory_bytes["base_model"] / MIB,
+            "half": started().parameters * 16 / 8 / MIB,
+            "total": fullest_mib,
+        },
+        "start.CAPTION_RUN": {
+            "model": started().config["model"]["name"], "device": started().device, "date": recording().header.date
+        },
+    }  # fmt: skip
+    for name, detail in places.items():
+        if fields := {field: value for field, value in words.items() if f"{{{field}}}" in detail}:
+            filled[f"start.BOXES.{name}.1"] = fields
+    return Panel("One QLoRA layer", start.panel, filled)
+
+
+def _words(step: events.StepFinished) -> Fields:
+    return {
+        "tokens": step.tokens, "loss": step.loss, "compute": "fp32", "r": started().config["adapter"]["r"],
+        "pages": started().pages, "pages_on_device": step.pages_on_device,
+        **{name: mib(step, name) for name in PARTS[:3]},
+    }  # fmt: skip
+
+
+def every_page() -> Panel:
+    step, most = fullest()
+    header = recording().header
+    return Panel(
+        "Every page, at every moment",
+        lambda: paging_view.heading_html(paging_sources.load(f"recording:{NAME}")),
+        {
+            "paging.CONCLUSION_MOVED": {
+                "quiet": [len(steps()) - len(moved()), len(steps())],
+                "tokens": step.tokens,
+                "step": step.step,
+                "away": most,
+                "pages": started().pages,
+                "back": text.BACK_IN_STEP if step.pages_in == step.pages_out else "",
+                "share": [share_of_copying()],
+                "moving": [len(moved())],
+            },
+            "paging.ORIGIN_RECORDED": origin(),
+            "paging.MADE_WITH_WORDS": {
+                "reason": text.RECORDINGS[NAME].reason,
+                "command": header.command,
+                "versions": ", ".join(f"{name} {version}" for name, version in header.versions.items()),
+            },
+        },
+    )
+
+
+def where_each_page_was() -> Panel:
+    table: list[list[Value]] = [
+        [
+            step.step, step.tokens, step.step_seconds, step.pages_out, step.pages_in, copying_ms(step.step),
+            mib(step, "optimizer"), mib(step, "activations"), constant() + mib(step, "optimizer", "activations"),
+        ]
+        for step in steps()
+    ]  # fmt: skip
+    return Panel(
+        "Where each page was",
+        lambda: paging_view.run_chart_html(paging_sources.load(f"recording:{NAME}"), False),
+        {
+            "paging.RUN_CHART_DESCRIPTION": {
+                "pages": started().pages,
+                "steps": len(steps()),
+                "absences": sum(move.direction == "out" for move in moves()),
+                "limit": limit(),
+            },
+            "paging.RUN_CHART_NOTE": {"constant": constant()},
+        },
+        {"Recorded: each step's moves": table},
+    )
+
+
+def one_step() -> Panel:
+    found = recordings.read(STEP)
+    kept = found.log[0].memory_bytes
+    rest = sum(kept[name] for name in PARTS[:3]) / MIB
+    pages = [held / MIB for _, _, held in found.step.samples]
+    activations = [size / MIB for _, size, _ in found.step.samples]
+    begin = list(found.step.phases.items())
+    phases = [next(name for name, first in reversed(begin) if number >= first) for number, *_ in found.step.samples]
+    return Panel(
+        "One step from inside",
+        lambda: paging_view.step_panel(recordings.read(STEP), False),
+        {
+            "paging.STEP_CONCLUSION": {
+                "tokens": found.step.tokens, "left": pages[0] - min(pages), "pages": kept["optimizer"] / MIB,
+            },
+            "paging.STEP_DESCRIPTION": {
+                "operators": found.step.operators, "first": pages[0], "least": min(pages), "last": pages[-1],
+                "most": max(activations), "limit": [found.log[0].device_budget_bytes / MIB],
+            },
+            "paging.STEP_TABLE_CAPTION": {"origin": "Recorded", "constant": rest},
+            "paging.ORIGIN_RECORDED": origin(),
+        },
+        {
+            "Recorded: memory on top of": [
+                [number, phase, size, held]
+                for (number, *_), phase, size, held in zip(found.step.samples, phases, activations, pages, strict=True)
+            ]
+        },
+    )  # fmt: skip
+
+
+def charts_of_a_run() -> Panel:
+    """Finetune's charts, of the recorded run instead of one that a visitor has started."""
+    count, last = len(steps()), steps()[-1]
+    averages, average = [], 0.0
+    for number, step in enumerate(steps(), start=1):
+        average = 0.8 * average + 0.2 * step.loss
+        averages.append(average / (1 - 0.8**number))
+    out = sum(move.direction == "out" for move in moves())
+    runs_of_moves = itertools.groupby(moves(), lambda move: (move.step, move.direction, move.reason))
+    latest = [
+        {
+            "when": f"Step {step}",
+            "pages": f"pages {pages[0]} to {pages[-1]}",
+            "what": finetune_text.PAGE_REASONS[direction, reason],
+        }
+        for (step, direction, reason), group in runs_of_moves
+        if (pages := [move.page for move in group])
+    ]
+    return Panel(
+        "The charts of a run",
+        lambda: finetune_charts.charts_html(finetune_view.story(recording().log), live=False),
+        {
+            "finetune.LOSS_DESCRIPTION": {"steps": count, "first": steps()[0].loss, "last": averages[-1]},
+            "finetune.MEMORY_DESCRIPTION": {"components": [mib(last, name) for name in PARTS]},
+            "finetune.PAGE_MOVES_DESCRIPTION": {"arrived": len(moves()) - out, "left": out, "steps": count},
+            "finetune.THROUGHPUT_DESCRIPTION": {
+                "steps": count,
+                "median": statistics.median(step.tokens / step.step_seconds for step in steps()),
+            },
+            "finetune.GRADIENT_DESCRIPTION": {
+                "steps": count,
+                "median": statistics.median(step.gradient_norm for step in steps()),
+            },
+            "finetune.LEARNING_RATE_DESCRIPTION": {
+                "steps": count, "first": [steps()[0].learning_rate], "last": [last.learning_rate],
+            },
+            "finetune.PAGES_SUMMARY": {
+                "left": out, "arrived": len(moves()) - out, "page": started().page_bytes / MIB,
+                "ms": statistics.median(move.milliseconds for move in moves()),
+            },
+            "finetune.PAGE_MOVE": latest,
+        },
+    )  # fmt: skip
+
+
+def table_of_a_run() -> Panel:
+    every = -(-len(steps()) // 40)
+    return Panel(
+        "The table of a run",
+        lambda: finetune_view.table_html(finetune_view.story(recording().log)),
+        {"finetune.TABLE_CAPTION_THINNED": {"every": every}},
+        {
+            "Measured, from this run's log": [
+                [
+                    step.step, step.loss, step.learning_rate, step.tokens / step.step_seconds,
+                    *(mib(step, name) for name in PARTS), step.pages_in, step.pages_out,
+                ]
+                for step in (*steps()[:-1:every], steps()[-1])
+            ]
+        },
+    )  # fmt: skip
+
+
+def plan_of_the_demo() -> Panel:
+    config = finetune_settings.demo()
+    dtype = "bfloat16" if torch.cuda.is_available() else "float32"
+    size = {"rows": config.training.batch_size, "tokens": config.data.max_length, "checkpointed_layers": 0}
+    made = estimate(SMOLLM2_135M, run_options(config, **size, compute_dtype=dtype, adapter_dtype=dtype))
+    return Panel(
+        "What the demo will do",
+        lambda: f"<p>{finetune_settings.plan(config, None)}</p><p>{finetune_runs.expected(config)}</p>",
+        {
+            "finetune.PLAN": {
+                "steps": 40, "batch": [2], "max_length": 64, "data": finetune_text.PLAN_PACKAGED_DATA,
+                "model": finetune_text.DEMO_MODEL, "data_type": "NF4",
+                "double_quantization": finetune_text.PLAN_DOUBLE_QUANTIZATION, "r": 16, "budget": "",
+            },
+            "finetune.EXPECTED_KEPT": {"mib": made.peak_bytes / MIB, "out": made.peak_bytes_paged_out / MIB},
+        },
+    )  # fmt: skip
+
+
+PANELS = (picture, every_page, where_each_page_was, one_step, charts_of_a_run, table_of_a_run, plan_of_the_demo)
