@@ -1,4 +1,4 @@
-"""A small paper of our own, the real one where it is at hand, and one embedding model for all tests."""
+"""Small papers of our own, the real one where it is at hand, and one embedding model for all tests."""
 
 import hashlib
 import http.server
@@ -10,7 +10,10 @@ import pytest
 
 from app.assistant import library
 from app.assistant.assistant import Assistant
+from app.assistant.chunking import Chunk
 from app.assistant.embedding import MiniLM
+from app.assistant.library import Paper
+from app.assistant.shelf import library_folder
 
 
 def pdf_bytes(pages: list[list[tuple]]) -> bytes:
@@ -124,6 +127,44 @@ def bread(tmp_path, monkeypatch, small_pdf_bytes):
     monkeypatch.setenv("QLORA_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("QLORA_PAPERS", raising=False)
     return folder
+
+
+SALT = """# Salt in Dough
+
+## 1 Amount
+
+We use two grams of salt for every hundred grams of flour. More salt slows the yeast down.
+
+## 2 Taste
+
+Without salt the bread tastes of paper.
+"""
+
+
+@pytest.fixture
+def salt(tmp_path) -> Path:
+    """A paper of one page in Markdown."""
+    path = tmp_path / "my salt.md"
+    path.write_text(SALT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def cake(tmp_path, small_pdf_bytes) -> Path:
+    """A PDF of another paper than the one in the manifest."""
+    path = tmp_path / "upload.pdf"
+    path.write_bytes(small_pdf_bytes.replace(b"Bread for Small Ovens", b"Cakes for Large Ovens"))
+    return path
+
+
+def left_behind() -> list[str]:
+    """Folders of the library that are none of its papers: what is being added or removed."""
+    return [path.name for path in library_folder().glob(".*") if path.is_dir()]
+
+
+def find(paper: Paper, folder: Path, embedder: MiniLM, question: str) -> Chunk:
+    """The passage of a paper that comes first for the question."""
+    return Assistant(paper, folder, embedder).retrieve(question, 1)[0].chunk
 
 
 class Server:
