@@ -130,7 +130,7 @@ MEMORY_DESCRIPTION = "Memory on the device at the fullest moment of the last ste
 PAGE_MOVES_TITLE = "Page moves"
 PAGE_MOVES_DESCRIPTION = "{arrived:,} optimizer pages came to the device and {left:,} left it in {steps} steps."
 TABLE_CAPTION = "Measured, from this run's log; memory in MiB at each step's fullest moment."
-TABLE_CAPTION_THINNED = TABLE_CAPTION + " Every {every}th step is shown."
+TABLE_CAPTION_THINNED = TABLE_CAPTION + " One step in {every} is shown."
 TABLE_COLUMNS = ("step", "loss", "learning rate", "tokens/s")
 TABLE_PAGE_COLUMNS = ("pages in", "pages out")
 

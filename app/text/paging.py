@@ -159,7 +159,7 @@ RUN_TABLE = (
     "activations, MiB", "in all, MiB",
 )  # fmt: skip
 RUN_TABLE_CAPTION = "{origin}: each step's moves and its fullest moment."
-RUN_TABLE_THINNED = " Every {every}th step is shown."
+RUN_TABLE_THINNED = " One step in {every} is shown."
 
 STEP_TITLE = "One step from inside"
 STEP_CONCLUSION = (

@@ -198,7 +198,7 @@ def test_table_of_a_long_run_is_thinned_and_ends_with_the_last_step():
     assert len(rows) <= 41
     assert rows[0] == "1"
     assert rows[-1] == "1,000"
-    assert "Every 25th step" in view.table_html(told)
+    assert "One step in 25" in view.table_html(told)
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,16 @@
-"""Panels that show a recorded run, in Start, Paging and Finetune: their numbers from the events of its log."""
+"""Panels that show a recorded run, in Start and Paging: their numbers from the events of its log."""
 
-import itertools
-import statistics
 from functools import cache
-
-import torch
 
 from app import recordings
 from app.tabs import (
-    finetune_charts,
-    finetune_runs,
-    finetune_settings,
-    finetune_view,
     paging_sources,
     paging_view,
     start,
 )
-from app.text import finetune as finetune_text
 from app.text import paging as text
 from app.text import start as start_text
 from qlora import events
-from qlora.memory.budget import run_options
-from qlora.memory.estimate import estimate
-from qlora.memory.shapes import SMOLLM2_135M
 from tests.app.numbers.rendered import Fields, Panel, Value
 
 MIB = 2**20
@@ -209,86 +197,4 @@ def one_step() -> Panel:
     )  # fmt: skip
 
 
-def charts_of_a_run() -> Panel:
-    """Finetune's charts, of the recorded run instead of one that a visitor has started."""
-    count, last = len(steps()), steps()[-1]
-    averages, average = [], 0.0
-    for number, step in enumerate(steps(), start=1):
-        average = 0.8 * average + 0.2 * step.loss
-        averages.append(average / (1 - 0.8**number))
-    out = sum(move.direction == "out" for move in moves())
-    runs_of_moves = itertools.groupby(moves(), lambda move: (move.step, move.direction, move.reason))
-    latest = [
-        {
-            "when": f"Step {step}",
-            "pages": f"pages {pages[0]} to {pages[-1]}",
-            "what": finetune_text.PAGE_REASONS[direction, reason],
-        }
-        for (step, direction, reason), group in runs_of_moves
-        if (pages := [move.page for move in group])
-    ]
-    return Panel(
-        "The charts of a run",
-        lambda: finetune_charts.charts_html(finetune_view.story(recording().log), live=False),
-        {
-            "finetune.LOSS_DESCRIPTION": {"steps": count, "first": steps()[0].loss, "last": averages[-1]},
-            "finetune.MEMORY_DESCRIPTION": {"components": [mib(last, name) for name in PARTS]},
-            "finetune.PAGE_MOVES_DESCRIPTION": {"arrived": len(moves()) - out, "left": out, "steps": count},
-            "finetune.THROUGHPUT_DESCRIPTION": {
-                "steps": count,
-                "median": statistics.median(step.tokens / step.step_seconds for step in steps()),
-            },
-            "finetune.GRADIENT_DESCRIPTION": {
-                "steps": count,
-                "median": statistics.median(step.gradient_norm for step in steps()),
-            },
-            "finetune.LEARNING_RATE_DESCRIPTION": {
-                "steps": count, "first": [steps()[0].learning_rate], "last": [last.learning_rate],
-            },
-            "finetune.PAGES_SUMMARY": {
-                "left": out, "arrived": len(moves()) - out, "page": started().page_bytes / MIB,
-                "ms": statistics.median(move.milliseconds for move in moves()),
-            },
-            "finetune.PAGE_MOVE": latest,
-        },
-    )  # fmt: skip
-
-
-def table_of_a_run() -> Panel:
-    every = -(-len(steps()) // 40)
-    return Panel(
-        "The table of a run",
-        lambda: finetune_view.table_html(finetune_view.story(recording().log)),
-        {"finetune.TABLE_CAPTION_THINNED": {"every": every}},
-        {
-            "Measured, from this run's log": [
-                [
-                    step.step, step.loss, step.learning_rate, step.tokens / step.step_seconds,
-                    *(mib(step, name) for name in PARTS), step.pages_in, step.pages_out,
-                ]
-                for step in (*steps()[:-1:every], steps()[-1])
-            ]
-        },
-    )  # fmt: skip
-
-
-def plan_of_the_demo() -> Panel:
-    config = finetune_settings.demo()
-    dtype = "bfloat16" if torch.cuda.is_available() else "float32"
-    size = {"rows": config.training.batch_size, "tokens": config.data.max_length, "checkpointed_layers": 0}
-    made = estimate(SMOLLM2_135M, run_options(config, **size, compute_dtype=dtype, adapter_dtype=dtype))
-    return Panel(
-        "What the demo will do",
-        lambda: f"<p>{finetune_settings.plan(config, None)}</p><p>{finetune_runs.expected(config)}</p>",
-        {
-            "finetune.PLAN": {
-                "steps": 40, "batch": [2], "max_length": 64, "data": finetune_text.PLAN_PACKAGED_DATA,
-                "model": finetune_text.DEMO_MODEL, "data_type": "NF4",
-                "double_quantization": finetune_text.PLAN_DOUBLE_QUANTIZATION, "r": 16, "budget": "",
-            },
-            "finetune.EXPECTED_KEPT": {"mib": made.peak_bytes / MIB, "out": made.peak_bytes_paged_out / MIB},
-        },
-    )  # fmt: skip
-
-
-PANELS = (picture, every_page, where_each_page_was, one_step, charts_of_a_run, table_of_a_run, plan_of_the_demo)
+PANELS = (picture, every_page, where_each_page_was, one_step)

@@ -7,7 +7,9 @@ import pytest
 
 import app.text
 from tests.app.numbers import (
+    panels_ask,
     panels_cost,
+    panels_finetune,
     panels_memory,
     panels_quantize,
     panels_runs,
@@ -16,7 +18,7 @@ from tests.app.numbers import (
     rendered,
 )
 
-MODULES = (panels_runs, panels_quantize, panels_weight, panels_memory, panels_cost)
+MODULES = (panels_runs, panels_finetune, panels_quantize, panels_weight, panels_memory, panels_cost, panels_ask)
 PANELS = {panel.__name__: panel for module in MODULES for panel in module.PANELS}
 TEMPLATES = {
     key: text
