@@ -9,6 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Reply = Callable[["Handler", dict], None]
 
+QUESTION = "How many bits per parameter does double quantization save?"
+GOOD = ("Double Quantization saves ", "0.373 bits ", "per parameter. [1]")
+"""What a good model says to it, in pieces."""
+
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:

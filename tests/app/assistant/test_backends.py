@@ -6,57 +6,35 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import pytest
 
 from app.assistant import backends
 from app.assistant.assistant import Finished
-from app.assistant.backends import Limits, Passages, Request, Token, ToolStep, watched
+from app.assistant.backends import Limits, Passages, Request, Token, watched
 from app.assistant.backends.openai_server import is_local
 from app.assistant.backends.prompt import RULES, harmless, messages
 from app.assistant.backends.watching import fault_of, runs_in_circles, without_repetition
 from qlora.errors import InputError
-from tests.app.assistant.chat_server import ollama_line, ollama_says, openai_says, raw, serving
+from tests.app.assistant.chat_server import GOOD, QUESTION, openai_says, raw, serving
 
-QUESTION = "How many bits per parameter does double quantization save?"
-GOOD = ("Double Quantization saves ", "0.373 bits ", "per parameter. [1]")
 SHORT = Limits(first_token_seconds=2.0, between_seconds=2.0, total_seconds=20.0)
 
 
 @pytest.fixture
 def openai(monkeypatch):
     """Makes the back-end for a reply; returns (back-end, requests)."""
-    servers = []
+    with ExitStack() as servers:
 
-    def make(reply):
-        context = serving(reply)
-        server = context.__enter__()
-        servers.append(context)
-        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
-        return backends.make("openai", "a-model"), server.requests
+        def make(reply):
+            server = servers.enter_context(serving(reply))
+            monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+            monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
+            return backends.make("openai", "a-model"), server.requests
 
-    yield make
-    for context in servers:
-        context.__exit__(None, None, None)
-
-
-@pytest.fixture
-def ollama(monkeypatch):
-    pytest.importorskip("langchain_ollama")
-    servers = []
-
-    def make(reply):
-        context = serving(reply)
-        server = context.__enter__()
-        servers.append(context)
-        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.server_port}")
-        return backends.make("ollama", "a-model"), server.requests
-
-    yield make
-    for context in servers:
-        context.__exit__(None, None, None)
+        yield make
 
 
 def test_a_written_answer_is_streamed_checked_and_cited(notes_assistant, openai):
@@ -324,106 +302,6 @@ def test_importing_the_answers_loads_no_model_library():
     assert "app.assistant.backends" in loaded
     heavy = {"torch", "transformers", "langchain", "langgraph", "langchain_ollama", "httpx", "openai", "gradio"}
     assert not heavy & set(loaded)
-
-
-# Ollama, through a LangChain agent
-
-
-def test_the_agent_searches_shows_its_steps_and_answers(notes_assistant, ollama):
-    backend, requests = ollama(
-        ollama_says(
-            [ollama_line("Let me look."), ollama_line(query="paged optimizers unified memory"), ollama_line(done=True)],
-            [*map(ollama_line, GOOD), ollama_line(done=True)],
-        )
-    )
-    *events, last = notes_assistant.stream(QUESTION, backend=backend)
-    steps = [event for event in events if isinstance(event, ToolStep)]
-    assert [(step.tool, step.query, step.done) for step in steps] == [
-        ("retrieve", "paged optimizers unified memory", False),
-        ("retrieve", "paged optimizers unified memory", True),
-    ]
-    assert steps[1].found and last.answer.steps == (steps[1],)
-    assert last.answer.written == "".join(GOOD), "what was said before the search is no part of the answer"
-    assert last.answer.sentences[0].verdict == "supported"
-    first, second = (body for _, body, _ in requests)
-    assert [tool["function"]["name"] for tool in first["tools"]] == ["retrieve"]
-    assert second["messages"][-1]["role"] == "tool" and "<passage number=" in second["messages"][-1]["content"]
-
-
-def test_the_agent_may_answer_without_a_search(notes_assistant, ollama):
-    backend, _ = ollama(ollama_says([*map(ollama_line, GOOD), ollama_line(done=True)]))
-    answer = notes_assistant.ask(QUESTION, backend=backend)
-    assert answer.written == "".join(GOOD) and not answer.steps
-
-
-def test_an_agent_that_only_searches_is_stopped(notes_assistant, ollama):
-    backend, requests = ollama(ollama_says([ollama_line(query="memory"), ollama_line(done=True)]))
-    answer = notes_assistant.ask(QUESTION, backend=backend)
-    assert answer.statements and answer.notice and len(requests) < 10
-
-
-def test_a_tool_that_does_not_exist_does_nothing(notes_assistant, ollama):
-    backend, _ = ollama(
-        ollama_says(
-            [ollama_line(query="rm -rf /", tool="shell"), ollama_line(done=True)],
-            [*map(ollama_line, GOOD), ollama_line(done=True)],
-        )
-    )
-    answer = notes_assistant.ask(QUESTION, backend=backend)
-    assert answer.written == "".join(GOOD) and not any(step.found for step in answer.steps)
-
-
-def test_a_model_without_tools_answers_from_the_passages(notes_assistant, ollama):
-    def reply(handler, body):
-        if body.get("tools"):
-            handler.start(400, "application/json")
-            handler.put(json.dumps({"error": "a-model does not support tools"}))
-            return
-        ollama_says([*map(ollama_line, GOOD), ollama_line(done=True)])(handler, body)
-
-    backend, requests = ollama(reply)
-    answer = notes_assistant.ask(QUESTION, backend=backend)
-    assert answer.written == "".join(GOOD) and "<passage" in requests[-1][1]["messages"][-1]["content"]
-
-
-@pytest.mark.parametrize(
-    ("reply", "says"),
-    [
-        (raw(b'{"error": "model not found"}', 404, "application/json"), "ollama pull a-model"),
-        (raw(b"oops", 500, "text/plain"), "HTTP 500"),
-        (raw(b"not json\n", 200, "application/x-ndjson"), "does not speak Ollama's protocol"),
-        (raw(b"[1]\n", 200, "application/x-ndjson"), "does not speak Ollama's protocol"),
-        (raw(b'{"message": 7, "done": true}\n', 200, "application/x-ndjson"), "does not speak Ollama's protocol"),
-        (raw(b'{"error": "out of memory"}\n', 200, "application/x-ndjson"), "reports an error"),
-        (raw(b"\xff\xfe\xfd\n", 200, "application/x-ndjson"), "does not speak Ollama's protocol"),
-        (ollama_says([ollama_line(done=True)]), "without a word"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_ollama_failing_gives_one_sentence_and_the_extractive_answer(notes_assistant, ollama, reply, says):
-    backend, _ = ollama(reply)
-    answer = notes_assistant.ask(QUESTION, backend=backend)
-    assert says in answer.notice and answer.notice.count("\n") == 0 and answer.statements
-
-
-def test_ollama_not_running_gives_one_sentence_and_the_extractive_answer(notes_assistant, ollama, monkeypatch):
-    with serving(openai_says()) as server:
-        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.server_port}")
-    answer = notes_assistant.ask(QUESTION, backend=backends.make("ollama"))
-    assert "is it running?" in answer.notice and answer.statements
-
-
-def test_the_retrieve_tool_gives_content_and_artifact(notes_assistant):
-    from app.assistant.agent import retrieve_tool
-
-    passages = Passages(notes_assistant.retrieve(QUESTION, 2))
-    tool = retrieve_tool(Request(QUESTION, passages, lambda query: notes_assistant.retrieve(query, 3)))
-    assert tool.response_format == "content_and_artifact"
-    message = tool.invoke({"name": "retrieve", "args": {"query": "Elo"}, "id": "1", "type": "tool_call"})
-    numbers, hits = message.artifact
-    assert len(hits) == 3 and max(numbers) == len(passages.hits) and f'number="{numbers[0]}"' in message.content
-    nothing = tool.invoke({"name": "retrieve", "args": {"query": "??"}, "id": "2", "type": "tool_call"})
-    assert nothing.content == "No passage was found."
 
 
 def test_events_are_tokens_and_steps_only(notes_assistant):
