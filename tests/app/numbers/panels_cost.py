@@ -2,6 +2,7 @@
 
 from app.tabs import paging_cost_view
 from app.text import paging as text
+from qlora import events
 from qlora.memory.estimate import EstimateOptions, estimate
 from qlora.memory.shapes import LLAMA
 from tests.app.numbers import panels_runs as runs
@@ -77,6 +78,7 @@ def cost() -> Panel:
 
 def evidence() -> Panel:
     copying = sum(move.milliseconds for move in runs.moves()) / 1e3
+    reached = [event.milliseconds for event in runs.recording().log if isinstance(event, events.PageReached)]
     return Panel(
         "What the paper says of it, and the recorded run",
         paging_cost_view.evidence_html,
@@ -93,7 +95,7 @@ def evidence() -> Panel:
                 "share": [runs.share_of_copying()],
                 "steps": len(runs.moved()),
                 "all_share": [100 * copying / sum(step.step_seconds for step in runs.steps())],
-                "waited": text.COST_EMULATED,
+                "waited": text.COST_EMULATED if runs.started().emulated_device else [in_seconds(sum(reached) / 1e3)],
             },
         },
     )  # fmt: skip

@@ -14,9 +14,11 @@ from qlora import events
 from tests.app.numbers.rendered import Fields, Panel, Value
 
 MIB = 2**20
-#: The one that the tabs open with, where there is none of a GPU.
-NAME = "smollm2-cpu-budget"
-STEP = "smollm2-cpu-step"
+#: What the tabs open with: a run of a GPU where there is such a recording.
+NAME, STEP = (
+    min((name for name in recordings.names() if name.endswith(end)), key=lambda name: "cuda" not in name)
+    for end in ("-budget", "-step")
+)
 PARTS = ("base_model", "adapters", "gradients", "optimizer", "activations")
 
 
@@ -78,9 +80,13 @@ def mib(step: events.StepFinished, *names: str) -> float:
     return sum(step.memory_bytes.get(name, 0) for name in names) / MIB
 
 
-def origin() -> Fields:
+def origin() -> dict[str, Fields]:
+    """Where it was recorded; of a GPU nothing is said of threads."""
     header = recording().header
-    return {"device": header.device, "date": header.date, "threads": header.threads}
+    told = {"device": header.device, "date": header.date}
+    if header.emulated_device:
+        return {"paging.ORIGIN_RECORDED": told | {"threads": header.threads}}
+    return {"paging.ORIGIN_RECORDED_GPU": told}
 
 
 def picture() -> Panel:
@@ -109,7 +115,8 @@ def picture() -> Panel:
 
 def _words(step: events.StepFinished) -> Fields:
     return {
-        "tokens": step.tokens, "loss": step.loss, "compute": "fp32", "r": started().config["adapter"]["r"],
+        "tokens": step.tokens, "loss": step.loss, "compute": "fp32" if started().emulated_device else "bf16",
+        "r": started().config["adapter"]["r"],
         "pages": started().pages, "pages_on_device": step.pages_on_device,
         **{name: mib(step, name) for name in PARTS[:3]},
     }  # fmt: skip
@@ -132,7 +139,7 @@ def every_page() -> Panel:
                 "share": [share_of_copying()],
                 "moving": [len(moved())],
             },
-            "paging.ORIGIN_RECORDED": origin(),
+            **origin(),
             "paging.MADE_WITH_WORDS": {
                 "reason": text.RECORDINGS[NAME].reason,
                 "command": header.command,
@@ -186,7 +193,7 @@ def one_step() -> Panel:
                 "most": max(activations), "limit": [found.log[0].device_budget_bytes / MIB],
             },
             "paging.STEP_TABLE_CAPTION": {"origin": "Recorded", "constant": rest},
-            "paging.ORIGIN_RECORDED": origin(),
+            **origin(),
         },
         {
             "Recorded: memory on top of": [
