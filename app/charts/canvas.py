@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _POINTS_PER_INCH = 72
 FONT_PX = 13
 SMALL_PX = 12
+DASHED = (0, (3, 3))
+LIMIT_DASHES = (0, (4, 3))
 
 
 def blank(width_px: float, height_px: float) -> Figure:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from app.charts.canvas import LEGEND_ROW_PX, SMALL_PX, add_bar, blank, legend, legend_rows, plot_area, round_ticks
+from app.charts.canvas import (
+    LEGEND_ROW_PX,
+    LIMIT_DASHES,
+    SMALL_PX,
+    add_bar,
+    blank,
+    legend,
+    legend_rows,
+    plot_area,
+    round_ticks,
+)
 from app.charts.palette import INK, MUTED, PALETTE, SURFACE
 from app.charts.svg import NARROW_PX
 from app.text import memory as text
@@ -17,7 +27,6 @@ if TYPE_CHECKING:
 MIB_IN_GIB = 1024
 #: Memory of common cards, in GiB.
 CARDS_GIB = (8, 16, 24, 48, 80)
-_DASHED = (0, (4, 3))
 _FIGURE6_COLOURS = {
     "model": "base-model",
     "adapters": "adapter",
@@ -150,7 +159,7 @@ def add_cards(axes: Axes, edge: float) -> None:
     pixels = axes.bbox.width / edge
     above = axes.get_xaxis_transform()
     inside = [size for size in CARDS_GIB if size <= edge]
-    axes.vlines(inside, *axes.get_ylim(), colors=INK, linewidth=1, linestyles=_DASHED, zorder=0.5)
+    axes.vlines(inside, *axes.get_ylim(), colors=INK, linewidth=1, linestyles=LIMIT_DASHES, zorder=0.5)
     free_up_to = float("inf")
     crowded = CARDS_GIB[0] * pixels < 0.7 * SMALL_PX * len(text.CARD.format(size=CARDS_GIB[1]))
     for size in reversed(inside):

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.charts.canvas import FONT_PX, SMALL_PX, add_bar, blank, legend, plot_area, round_ticks
+from app.charts.canvas import DASHED, FONT_PX, SMALL_PX, add_bar, blank, legend, plot_area, round_ticks
 from app.charts.palette import GRID, INK, MUTED, PALETTE, SURFACE
 from app.charts.svg import NARROW_PX
 from app.text import quantize as text
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from matplotlib.patches import PathPatch
-
-_DASHED = (0, (3, 3))
 
 
 def bin_shapes(edges: np.ndarray, density: np.ndarray, thresholds: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -85,7 +83,7 @@ def levels_figure(
         )
         shape.set_gid(f"bin-{number}")
         axes.add_artist(shape)
-    axes.vlines(thresholds, 0, top * 1.04, colors=MUTED, linewidth=0.8, linestyles=_DASHED)
+    axes.vlines(thresholds, 0, top * 1.04, colors=MUTED, linewidth=0.8, linestyles=DASHED)
     axes.vlines(levels, 0, top * 1.12, colors=PALETTE[data_type], linewidth=1.6)
     to_pixels = axes.transData
     heads = to_pixels.transform([(level, top * 1.12) for level in levels])
@@ -98,7 +96,7 @@ def levels_figure(
                 text.LEVELS_LEGEND_LEVEL.format(data_type=text.DATA_TYPES[data_type]),
                 {"color": PALETTE[data_type], "linewidth": 1.6},
             ),
-            (text.LEVELS_LEGEND_EDGE, {"color": MUTED, "linewidth": 0.8, "linestyle": _DASHED}),
+            (text.LEVELS_LEGEND_EDGE, {"color": MUTED, "linewidth": 0.8, "linestyle": DASHED}),
         ],
         left=30,
     )
@@ -134,7 +132,7 @@ def counts_figure(width_px: int, *, levels: Sequence[float], shares: Sequence[fl
     room = max(percent) * 1.12
     along, ends = (0, room), (-0.6, len(names) - 0.4)
     value_ticks = round_ticks(max(percent))
-    equal, dashes = 100 / len(names), {"colors": INK, "linewidth": 1, "linestyles": _DASHED, "zorder": 0.5}
+    equal, dashes = 100 / len(names), {"colors": INK, "linewidth": 1, "linestyles": DASHED, "zorder": 0.5}
     label = {"color": INK, "fontsize": SMALL_PX - 1}
     on_line = {"bbox": {"facecolor": SURFACE, "edgecolor": "none", "pad": 0.5}}
     if lying:
@@ -151,7 +149,7 @@ def counts_figure(width_px: int, *, levels: Sequence[float], shares: Sequence[fl
             x_label=text.TABLE_LEVEL[0], y_label=text.COUNTS_AXIS, grid="y",
         )  # fmt: skip
         axes.hlines(equal, *ends, **dashes)
-    legend(figure, [(text.COUNTS_EQUAL, {"color": INK, "linewidth": 1, "linestyle": _DASHED})], left=56)
+    legend(figure, [(text.COUNTS_EQUAL, {"color": INK, "linewidth": 1, "linestyle": DASHED})], left=56)
     for place, value in enumerate(percent):
         x, y, width, height = (0, place - 0.4, value, 0.8) if lying else (place - 0.4, 0, 0.8, value)
         add_bar(axes, x, y, width, height, name=f"level-{place}", color=PALETTE[data_type])

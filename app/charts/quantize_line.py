@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.charts.canvas import blank, legend, legend_rows, plot_area
+from app.charts.canvas import DASHED, blank, legend, legend_rows, plot_area
 from app.charts.palette import INK, MUTED, PALETTE
 from app.text import quantize as labels
 from app.text import quantize_journey as text
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 LEFT = RIGHT = 14
 SIDES = (-1.17, 1.05)
-_DASHED = (0, (3, 3))
 
 
 def pixels_a_unit(width_px: float) -> float:
@@ -40,7 +39,7 @@ def line_figure(
             labels.LEVELS_LEGEND_LEVEL.format(data_type=labels.DATA_TYPES[data_type]),
             {"color": PALETTE[data_type], "linewidth": 1.6},
         ),
-        (text.LINE_EDGE, {"color": MUTED, "linewidth": 0.8, "linestyle": _DASHED}),
+        (text.LINE_EDGE, {"color": MUTED, "linewidth": 0.8, "linestyle": DASHED}),
         (text.LINE_VALUE, {"color": INK, "marker": "v"}),
         (text.LINE_LEVEL, {"color": PALETTE[data_type], "marker": "s"}),
     ]
@@ -52,7 +51,7 @@ def line_figure(
         x_ticks={-1: "−1", -0.5: "−0.5", 0: "0", 0.5: "0.5", 1: "1"}, x_label=text.LINE_AXIS,
     )  # fmt: skip
     axes.hlines(0.3, *SIDES, colors=MUTED, linewidth=1)
-    axes.vlines(thresholds, 0.08, 0.52, colors=MUTED, linewidth=0.8, linestyles=_DASHED)
+    axes.vlines(thresholds, 0.08, 0.52, colors=MUTED, linewidth=0.8, linestyles=DASHED)
     axes.vlines(levels, 0.1, 0.6, colors=PALETTE[data_type], linewidth=1.6)
     _mark(axes, value, 0.82, [(-6, 7), (6, 7), (0, -7)], INK, "value")
     _mark(axes, level, 0.02, [(-5, -5), (5, -5), (5, 5), (-5, 5)], PALETTE[data_type], "level")

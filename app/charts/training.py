@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.charts.canvas import FONT_PX, SMALL_PX, blank, plot_area, round_ticks
+from app.charts.canvas import FONT_PX, LIMIT_DASHES, SMALL_PX, blank, plot_area, round_ticks
 from app.charts.palette import INK, MUTED, PALETTE, SURFACE
 from app.text import finetune as text
 
@@ -29,7 +29,6 @@ COMPONENT_COLOURS = {
 _MOST_COLUMNS = 200
 _SMOOTHING = 0.8
 _AREA = "■"
-_DASHES = (0, (4, 3))
 # Shares of the width at which names begin; the longest, "optimizer pages", stands in the first column.
 _LEGEND_COLUMNS = (0, 0.4, 0.7)
 
@@ -134,8 +133,8 @@ def memory_chart(
     if budget_mib is not None:
         # The surface's colour under the dashes keeps them apart from the areas that they cross.
         axes.hlines(budget_mib, *axes.get_xlim(), color=SURFACE, linewidth=4)
-        axes.hlines(budget_mib, *axes.get_xlim(), color=INK, linewidth=1.5, linestyle=_DASHES, gid="budget")
-        entries.append((text.MEMORY_BUDGET, INK, _DASHES))
+        axes.hlines(budget_mib, *axes.get_xlim(), color=INK, linewidth=1.5, linestyle=LIMIT_DASHES, gid="budget")
+        entries.append((text.MEMORY_BUDGET, INK, LIMIT_DASHES))
     _legend(figure, entries)
     return figure
 
