@@ -43,6 +43,13 @@ def going(file, tmp_path):
         process.wait()
 
 
+def with_a_checkpoint(file):
+    """A run in this process that has saved its first checkpoint."""
+    stream = run(configuration.load(file))
+    assert any(isinstance(event, events.CheckpointSaved) for event in stream)
+    return stream
+
+
 def test_a_run_that_is_going_on_is_not_resumed_and_a_killed_one_is(going, file, tmp_path, capsys):
     folder = tmp_path / "run"
     log_before = (folder / events.LOG_NAME).read_bytes()
@@ -82,10 +89,7 @@ def test_a_run_that_begins_while_another_loads_is_left_alone(file, tmp_path, mon
 
 
 def test_a_run_whose_loop_is_left_can_be_resumed_in_the_same_process(file, tmp_path):
-    stream = run(configuration.load(file))
-    for event in stream:
-        if isinstance(event, events.CheckpointSaved):
-            break
+    stream = with_a_checkpoint(file)
     with pytest.raises(InputError, match="is going on"):
         next(resume(tmp_path / "run"))
     stream.close()
@@ -93,20 +97,14 @@ def test_a_run_whose_loop_is_left_can_be_resumed_in_the_same_process(file, tmp_p
 
 
 def test_a_request_to_stop_is_for_the_process_that_was_asked(file, tmp_path):
-    stream = run(configuration.load(file))
-    for event in stream:
-        if isinstance(event, events.CheckpointSaved):
-            break
+    stream = with_a_checkpoint(file)
     stream.close()
     request_stop(tmp_path / "run")  # came when the process was being killed
     assert list(resume(tmp_path / "run", {"training.steps": "3"}))[-1].outcome == "finished"
 
 
 def test_a_run_goes_on_in_its_own_folder(file, tmp_path):
-    stream = run(configuration.load(file))
-    for event in stream:
-        if isinstance(event, events.CheckpointSaved):
-            break
+    stream = with_a_checkpoint(file)
     stream.close()
     with pytest.raises(InputError, match="A run goes on in its own folder"):
         resume(tmp_path / "run", {"output": str(tmp_path / "other")})
