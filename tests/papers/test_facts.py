@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import tomllib
 from statistics import NormalDist
 
 import pytest
@@ -153,13 +154,20 @@ ARITHMETIC = {
     "Mathematics is the greatest weakness": {"2193": lambda: 3 * 17 * 43},
 }
 _UNITS = re.compile(r"\b(\d+)(?:k\b|M (?=examples))")
+
+
+def stated(text: str) -> list[str]:
+    """Numbers in digits that are neither notation nor a place."""
+    told = re.sub("|".join(NOTATION), "\N{SECTION SIGN}", _UNITS.sub(r"\1 ", text))
+    return [number for number in reading.numbers(told) if number not in reading.WORDS]
+
+
 NUMBERS = [
     (section, text, number)
     for section in note_sections()
     if section.kind != "References"
     for text in (section.heading, *section.paragraphs)
-    for number in reading.numbers(re.sub("|".join(NOTATION), "\N{SECTION SIGN}", _UNITS.sub(r"\1 ", text)))
-    if number not in reading.WORDS
+    for number in stated(text)
 ]
 
 
@@ -200,6 +208,21 @@ def test_every_number_of_a_note_has_a_source(heading):
             f"papers/qlora/facts.toml under its page where the paper states it, to a CSV file, or to ARITHMETIC here "
             f"where it is ours."
         )
+
+
+def test_numbers_of_statements_that_disagree_have_a_source():
+    """What an answer shows when the paper disagrees with itself."""
+    entries = tomllib.loads((NOTES / "disagreements.toml").read_text(encoding="utf-8"))["disagreement"]
+    checked = 0
+    for entry in entries:
+        (section,) = [section for section in note_sections() if section.heading == entry["heading"]]
+        for text in (entry["about"], *(statement["says"] for statement in entry["statements"])):
+            for number in stated(text):
+                checked += 1
+                ours = ARITHMETIC.get(section.heading, {}).get(number)
+                known = ours or fact_of(section, number) or reading.value_of(number) in cells(section)
+                assert known, f"disagreements.toml, “{section.heading}”: nothing says where {number} is from: {text}"
+    assert checked > 25
 
 
 def test_many_numbers_were_looked_at():
