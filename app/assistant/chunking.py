@@ -19,7 +19,7 @@ _HEADER_ROWS = 5
 
 _SKIPPED = {"heading", "footer", "figure"}
 _FLOATING = {"table", "caption", "footnote", "margin", "footer", "figure", "reference"}
-_ABBREVIATION = re.compile(
+ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|et al|etc|vs|cf|fig|eq|sec|tab|approx|no|resp|dr|mr|ms|st)|\b[A-Z])\.$", re.IGNORECASE
 )
 _SENTENCE_END = re.compile(r"[.!?][\])}”\"’']*\d{0,2}$")
@@ -262,7 +262,7 @@ def split_sentences(words: tuple[Word, ...]) -> list[Sentence]:
     for index, word in enumerate(words):
         run.append(word)
         following = words[index + 1].text if index + 1 < len(words) else ""
-        ends = _SENTENCE_END.search(word.text) and not _ABBREVIATION.search(word.text) and _opens(following)
+        ends = _SENTENCE_END.search(word.text) and not ABBREVIATION.search(word.text) and _opens(following)
         if ends or len(run) >= _LONGEST_SENTENCE:
             sentences.append(run)
             run = []

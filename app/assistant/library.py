@@ -13,7 +13,7 @@ from app.assistant.files import sha256_of
 from app.assistant.paper import PAPERS_FOLDER, Paper, manifest_papers
 from app.assistant.pdfs import FoundPdf, add_pdf, check_pdf, download_pdf, find_pdf, is_text_of
 from app.assistant.readers.guarded import read_guarded
-from app.assistant.readers.page import Document
+from app.assistant.readers.page import LONGEST_TITLE, Document
 from app.assistant.readers.pdf import MAX_BYTES, MAX_PAGES
 from app.assistant.readers.reading import kind_of
 from qlora.errors import InputError
@@ -26,8 +26,6 @@ __all__ = [
     "PAPERS_FOLDER", "Added", "Entry", "FoundPdf", "Paper", "add", "add_arxiv", "add_pdf", "catalogue", "check_pdf",
     "download_pdf", "find_pdf", "paper_of", "papers", "reindex", "remove",
 ]  # fmt: skip
-
-LONGEST_TITLE = 300
 
 
 class Added(NamedTuple):

@@ -7,10 +7,9 @@ from pathlib import Path
 import qlora
 from qlora.errors import InputError
 from qlora.memory.estimate import EstimateOptions, estimate
+from qlora.memory.figure6 import RANK
 from qlora.memory.shapes import LLAMA
 
-#: The paper's rank (B.2) on all linear layers.
-RANK = 64
 # Transfers a second of one lane, of which 128 in 130 bits carry data (PCI Express base specifications 4.0 and 5.0).
 _GIGATRANSFERS = {"PCIe 4.0 x16": 16, "PCIe 5.0 x16": 32}
 _LANES = 16

@@ -8,10 +8,10 @@ from app.text import quantize as text
 from app.text import quantize_journey as journey_text
 from app.text import quantize_sources as source_text
 from app.text import quantize_story as story_text
+from qlora.config import BLOCK_SIZES
 
 TAB_ID = "quantize"
 TITLE = text.TITLE
-BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 _FIRST_LAYERS = 30
 _FIRST_RUNS = 13_824  # of that matrix: 1536 · 576 / 64
 _OUTLIER = (5.0, 417)  # size in largest weights, place

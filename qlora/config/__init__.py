@@ -2,6 +2,7 @@
 
 from qlora.config.files import from_mapping, load, to_mapping, to_yaml, with_changes
 from qlora.config.settings import (
+    BLOCK_SIZES,
     AdapterConfig,
     DataConfig,
     ModelConfig,
@@ -13,6 +14,7 @@ from qlora.config.settings import (
 )
 
 __all__ = [
+    "BLOCK_SIZES",
     "AdapterConfig",
     "DataConfig",
     "ModelConfig",

@@ -6,6 +6,9 @@ import re
 
 from qlora.errors import InputError
 
+BLOCK_SIZES = tuple(2**i for i in range(5, 13))
+"""How many weights may share one absmax."""
+
 
 def _require(ok: bool, field: str, expected: str, got: object) -> None:
     if not ok:
@@ -53,8 +56,9 @@ class QuantizationSettings:
     def __post_init__(self):
         names = ("nf4", "fp4-e2m1", "fp4-e3m0", "int4")
         _require(self.quant_type in names, "quantization.quant_type", f"one of {', '.join(names)}", self.quant_type)
-        sizes = tuple(2**i for i in range(5, 13))
-        _require(self.block_size in sizes, "quantization.block_size", "a power of two from 32 to 4096", self.block_size)
+        _require(
+            self.block_size in BLOCK_SIZES, "quantization.block_size", "a power of two from 32 to 4096", self.block_size
+        )
 
 
 def fits_pattern(pattern: str, name: str) -> bool:

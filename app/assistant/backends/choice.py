@@ -1,9 +1,9 @@
 """Back-ends by name."""
 
+from app.assistant.answer import EXTRACTIVE
 from app.assistant.backends.base import Backend
 from qlora.errors import InputError
 
-EXTRACTIVE = "extractive"
 NAMES = (EXTRACTIVE, "local", "ollama", "openai")
 
 

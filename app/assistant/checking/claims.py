@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.assistant.checking.wording import LIGHT, NEGATIONS, UNITS, alike, is_filler
+from app.assistant.chunking import ABBREVIATION
 from app.assistant.terms import stem, words
 
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _HEADING = re.compile(r"^\s*#{1,6}\s")
 _MARKER = re.compile(r"^\s*(?:[-*•+]|\d{1,2}[.)])\s+")
 _LEAD = re.compile(r"^\s*(\*\*|__)[^*_]{1,60}?:?\1\s*:?\s+(?=\S)")
-_SHORT_FORM = re.compile(
-    r"(?:\b(?:e\.g|i\.e|et al|etc|vs|cf|fig|eq|sec|tab|approx|no|resp|dr|mr|ms|st)|\b[A-Z])\.$", re.IGNORECASE
-)
 _CITED = re.compile(r"\[([1-9]\d?(?:\s*[,–-]\s*[1-9]\d?)*)\]")
 _END = re.compile(
     rf"[.!?…]+[\"”’')*_]*(?:\s*{_CITED.pattern})*(?=\s+[\"“‘(*_\[]*[A-Z0-9À-Ý]|\s*$)"
@@ -73,7 +71,7 @@ def pieces(text: str) -> list[Piece]:
 
 def _sentences(line: str, start: int, heading: bool) -> Iterator[Piece]:
     begin = 0
-    ends = [match.end() for match in _END.finditer(line) if not _SHORT_FORM.search(line[: match.start() + 1])]
+    ends = [match.end() for match in _END.finditer(line) if not ABBREVIATION.search(line[: match.start() + 1])]
     for end in [*ends, len(line)]:
         raw = line[begin:end]
         if raw.strip():

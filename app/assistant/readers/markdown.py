@@ -12,6 +12,7 @@ from pathlib import Path
 from app.assistant.readers.lines import StyledLine, Vocabulary
 from app.assistant.readers.page import (
     FRONT_MATTER,
+    LONGEST_TITLE,
     MID_PAPER,
     NUMBERED_HEADING,
     UNNUMBERED_HEADINGS,
@@ -34,7 +35,6 @@ _BULLET = re.compile(r"^\s*[-*+]\s+")
 _DIVIDER = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$")
 _FIELD = re.compile(r"^(\w[\w -]*):\s*(.*)$")
 _LONGEST_HEADING_WORDS = 12
-_LONGEST_TITLE = 300
 
 
 def markdown_document(path: Path, pdf_page: int | None = None) -> Document:
@@ -52,7 +52,7 @@ def markdown_document(path: Path, pdf_page: int | None = None) -> Document:
     title, lines = _front_matter(text.split("\n"))
     paper = _Paper(lines, title, first=pdf_page or 1)
     pages = paper.pages()  # finds the title, where the head has none
-    return Document("markdown", paper.title[:_LONGEST_TITLE], pages)
+    return Document("markdown", paper.title[:LONGEST_TITLE], pages)
 
 
 def _front_matter(lines: list[str]) -> tuple[str, list[str]]:

@@ -11,6 +11,9 @@ Box = tuple[float, float, float, float]
 
 KINDS = ("text", "heading", "table", "figure", "caption", "equation", "footnote", "reference", "margin", "footer")
 
+LONGEST_TITLE = 300
+"""Characters; what is longer is no title."""
+
 FRONT_MATTER = "Title and authors"
 """The section of what stands above the first heading."""
 

@@ -12,14 +12,13 @@ from pathlib import Path
 
 from app.assistant.readers.layout import Region, blocks_of_document
 from app.assistant.readers.lines import Character, Line, StyledLine, Vocabulary, style
-from app.assistant.readers.page import UNREADABLE, Document, Page
+from app.assistant.readers.page import LONGEST_TITLE, UNREADABLE, Document, Page
 from qlora.errors import InputError
 
 MAX_BYTES = 64 * 2**20
 """Papers with many pictures are 20 to 40 MiB."""
 MAX_PAGES = 500
 """A long thesis. What has more is a book, whose passages would drown those of a paper."""
-_LONGEST_TITLE = 300
 _HYPHENS = "\x02\ufffe\u00ad"
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 
@@ -109,7 +108,7 @@ def pdf_document(path: Path) -> Document:
         Page(number, width, height, tuple(blocks[number - 1]), raw[number - 1])
         for number, (width, height) in enumerate(sizes, start=1)
     ]
-    return Document("pdf", _title(lines[0], Vocabulary(lines)) or named[:_LONGEST_TITLE], pages)
+    return Document("pdf", _title(lines[0], Vocabulary(lines)) or named[:LONGEST_TITLE], pages)
 
 
 def _title(lines: list[StyledLine], vocabulary: Vocabulary) -> str:
@@ -124,7 +123,7 @@ def _title(lines: list[StyledLine], vocabulary: Vocabulary) -> str:
             break
     text = " ".join(word.text for word in vocabulary.joined(run)).replace(UNREADABLE, "").strip()
     others = [line for line in upright if line.size <= largest - 0.6]
-    return text if others and " " in text and len(text) <= _LONGEST_TITLE else ""
+    return text if others and " " in text and len(text) <= LONGEST_TITLE else ""
 
 
 def _clean(text: str) -> str:
