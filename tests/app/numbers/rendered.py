@@ -96,14 +96,15 @@ def read(html: str) -> Read:
     return reader.read
 
 
-def untraced(panel: Panel, templates: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def untraced(panel: Panel, html: str, templates: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Numbers of the panel that nothing yields, as sentences; and keys of templates and tables that it does not show.
 
     Args:
-        panel: drawn here.
+        panel: says where its numbers come from.
+        html: the panel as it was drawn.
         templates: key -> every sentence of the pages, as `reading.sentences` has them.
     """
-    shown = read(panel.html())
+    shown = read(html)
     assert shown.pieces, f"{panel.name} shows nothing"
     wrong = [
         f"{key} has no field {name}"

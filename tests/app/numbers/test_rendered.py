@@ -18,7 +18,8 @@ ROWS = table(("Name", "MiB"), [("one", "1,077.3"), ("two", "−0.50")], caption=
 
 
 def found(html: str, filled=FILLED, tables=(), **more) -> tuple[list[str], list[str]]:
-    return rendered.untraced(Panel("a panel", lambda: html, filled, dict(tables), **more), TEMPLATES)
+    panel = Panel("a panel", lambda: html, filled, dict(tables), **more)
+    return rendered.untraced(panel, panel.html(), TEMPLATES)
 
 
 def test_what_is_computed_again_passes():
