@@ -3,27 +3,39 @@
 import datetime
 import itertools
 import statistics
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 import torch
 
-from app import runs
+from app import recordings, runs
 from app.tabs import finetune_charts, finetune_runs, finetune_settings, finetune_view
 from app.text import finetune as text
+from qlora import config as configuration
+from qlora import events
 from qlora.memory.budget import run_options
 from qlora.memory.estimate import estimate
 from qlora.memory.shapes import SMOLLM2_135M
-from tests.app.numbers.panels_runs import MIB, PARTS, mib, moves, recording, started, steps
+from tests.app.numbers.panels_runs import MIB, NAME, PARTS, mib, moves, recording, started, steps, steps_of
 from tests.app.numbers.rendered import Panel
+
+WITHOUT_BUDGET = NAME.replace("-budget", "-free")
+
+
+def averaged(losses: list[float]) -> list[float]:
+    """Exponential mean with a factor of 0.8, unbiased."""
+    found, mean = [], 0.0
+    for number, loss in enumerate(losses, start=1):
+        mean = 0.8 * mean + 0.2 * loss
+        found.append(mean / (1 - 0.8**number))
+    return found
 
 
 def charts_of_a_run() -> Panel:
     """Finetune's charts, of the recorded run instead of one that a visitor has started."""
-    count, last = len(steps()), steps()[-1]
-    averages, average = [], 0.0
-    for number, step in enumerate(steps(), start=1):
-        average = 0.8 * average + 0.2 * step.loss
-        averages.append(average / (1 - 0.8**number))
+    count, last, losses = len(steps()), steps()[-1], [step.loss for step in steps()]
     out = sum(move.direction == "out" for move in moves())
     runs_of_moves = itertools.groupby(moves(), lambda move: (move.step, move.direction, move.reason))
     latest = [
@@ -39,7 +51,7 @@ def charts_of_a_run() -> Panel:
         "The charts of a run",
         lambda: finetune_charts.charts_html(finetune_view.story(recording().log), live=False),
         {
-            "finetune.LOSS_DESCRIPTION": {"steps": count, "first": steps()[0].loss, "last": averages[-1]},
+            "finetune.LOSS_DESCRIPTION": {"steps": count, "first": steps()[0].loss, "last": averaged(losses)[-1]},
             "finetune.MEMORY_DESCRIPTION": {"components": [mib(last, name) for name in PARTS]},
             "finetune.PAGE_MOVES_DESCRIPTION": {"arrived": len(moves()) - out, "left": out, "steps": count},
             "finetune.THROUGHPUT_DESCRIPTION": {
@@ -124,4 +136,46 @@ def cards_of_a_run() -> Panel:
     )  # fmt: skip
 
 
-PANELS = (plan_of_the_demo, cards_of_a_run, charts_of_a_run, table_of_a_run)
+def two_runs() -> Panel:
+    """The run under a budget, and the same without one, as two runs of this machine."""
+    pair = {"20261122-100000-000000": recording(), "20261122-110000-000000": recordings.read(WITHOUT_BUDGET)}
+    names = [text.STARTED_AT.format(id=run_id) for run_id in pair]
+    losses = [[step.loss for step in steps_of(found)] for found in pair.values()]
+    count = min(map(len, losses))
+    last = [statistics.fmean(values[count - 5 : count]) for values in losses]
+    budgets = [found.log[0].config["optimizer"]["device_budget_mib"] for found in pair.values()]
+    return Panel(
+        "Two runs",
+        lambda: _drawn(pair),
+        {
+            "finetune.COMPARE_CONCLUSION": {
+                "step": count, "better": names[last.index(min(last))], "lower": min(last), "higher": max(last),
+                "count": 5,
+            },
+            "finetune.COMPARE_DESCRIPTION": [
+                {"name": name, "steps": len(values), "last": averaged(values)[-1]}
+                for name, values in zip(names, losses, strict=True)
+            ],
+        },
+        {
+            text.COMPARE_CAPTION: [[i + 1, *both] for i, both in enumerate(zip(*losses, strict=True))],
+            text.COMPARE_SETTINGS: [["optimizer.device_budget_mib", *map(str, budgets)]],
+        },
+    )  # fmt: skip
+
+
+def _drawn(pair: Mapping[str, recordings.Recording]) -> str:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QLORA_RUNS", folder)
+        for run_id, found in pair.items():
+            place = Path(folder) / run_id
+            place.mkdir()
+            config = configuration.from_mapping(found.log[0].config)
+            (place / runs._LOCK_NAME).touch()
+            (place / runs.REQUESTED_NAME).write_text(configuration.to_yaml(config), encoding="utf-8")
+            lines = "".join(events.to_json(event) + "\n" for event in found.log)
+            (place / events.LOG_NAME).write_text(lines, encoding="utf-8")
+        return finetune_runs.comparison(*pair, False)
+
+
+PANELS = (two_runs, plan_of_the_demo, cards_of_a_run, charts_of_a_run, table_of_a_run)

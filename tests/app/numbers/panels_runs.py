@@ -31,9 +31,13 @@ def started() -> events.RunStarted:
     return recording().log[0]
 
 
+def steps_of(found: recordings.Recording) -> list[events.StepFinished]:
+    return [event for event in found.log if isinstance(event, events.StepFinished)]
+
+
 @cache
 def steps() -> list[events.StepFinished]:
-    return [event for event in recording().log if isinstance(event, events.StepFinished)]
+    return steps_of(recording())
 
 
 @cache

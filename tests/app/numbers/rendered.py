@@ -139,10 +139,12 @@ def _without_filled(piece: str, panel: Panel, templates: Mapping[str, str], wron
     for key in sorted(panel.filled, key=lambda key: -len(templates[key])):
         ways = panel.filled[key]
         ways = [ways] if isinstance(ways, Mapping) else ways
-        shown = [_match(templates[key], way, piece) for way in ways]
-        if match := next(filter(None, shown), None):
-            used.add(key)
+        said = False
+        while match := next(filter(None, (_match(templates[key], way, piece) for way in ways)), None):
+            said = True
             piece = piece[: match.start()] + "\N{LOZENGE}" + piece[match.end() :]
+        if said:
+            used.add(key)
         elif re.fullmatch(_FIELD.sub(".*?", re.escape(templates[key]).replace(r"\{", "{").replace(r"\}", "}")), piece):
             wrong.append(f"“{piece}” is {key}, which should be filled with {ways[0] if len(ways) == 1 else 'others'}")
             return "", used | {key}
@@ -164,7 +166,7 @@ def _match(template: str, way: Fields, piece: str) -> re.Match[str] | None:
         end = match.end()
     pattern = re.compile("".join(parts) + re.escape(template[end:]), re.DOTALL)
     match = pattern.fullmatch(piece) or pattern.search(piece)
-    return match if match and all(map(_agree, match.groups(), values)) else None
+    return match if match and match.group() and all(map(_agree, match.groups(), values)) else None
 
 
 def _without_static(piece: str, templates: Mapping[str, str]) -> str:

@@ -36,7 +36,6 @@ NOT_HERE = {
     "papers.PAPER_TREE_TITLE": "of papers that a visitor adds",
     "finetune.ASK_TITLE": "answers of two models",
     "finetune.SAMPLES_TITLE": "answers of a model",
-    "finetune.COMPARE_TITLE": "two runs of a visitor",
     "paging.TRY_TITLE": "controls",
 }
 
