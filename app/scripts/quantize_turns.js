@@ -1,5 +1,6 @@
 // Which of the Quantize tab's panels is drawn when: one in view at once, another when it comes into view or when nothing
-// has changed for a second. So a visitor's next move waits for no drawing that nobody looks at.
+// has changed for a second. So a visitor's next move waits for no drawing that nobody looks at, and gradio's page, which
+// is busy for a good part of the time from a move to its drawing, with one request at a time.
 (() => {
   const CHECK_MS = 100, PATIENCE_MS = 1000;
   const latest = {};
@@ -19,5 +20,11 @@
       else setTimeout(look, CHECK_MS);
     };
     look();
+  });
+
+  // A panel is drawn by a click on its hidden button (app/tabs/quantize.py).
+  window.quantizeTurns = (panels) => panels.forEach(async (id) => {
+    await window.quantizeTurn(id);
+    document.getElementById(`${id}-turn`).click();
   });
 })();

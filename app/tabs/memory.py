@@ -75,7 +75,7 @@ def build(blocks: gr.Blocks) -> None:
         narrow,
     ]
     panels = [own, comparison, saved]
-    quiet = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+    quiet = viewport.QUIET | {"queue": False, "trigger_mode": "always_last"}
     redraw = {"fn": draw_own, "inputs": settings, "outputs": panels, "js": viewport.FILL_IN, **quiet}
     free = (method, rank, batch, sequence, optimizer, checkpointing, double_quantization)
     gr.on([control.input for control in free] + [width_changed.click], **redraw)

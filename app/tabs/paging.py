@@ -154,7 +154,7 @@ def build(blocks: gr.Blocks) -> None:
     timer = gr.Timer(_REFRESH_SECONDS, active=False)
     narrow, width_changed = viewport.watch(blocks, TAB_ID)
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    quiet = viewport.QUIET
     shown = [heading, player, data, chart, stop_button, timer, drawn]
     watch = [source, drawn, narrow]
     blocks.load(attach, [asked, narrow], [source, *shown], js=_FROM_ADDRESS, queue=False, **quiet)

@@ -15,7 +15,7 @@ TITLE = text.TITLE
 _FIRST_LAYERS = 30
 _FIRST_RUNS = 13_824  # of that matrix: 1536 · 576 / 64
 _OUTLIER = (5.0, 417)  # size in largest weights, place
-_QUIET = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+_QUIET = viewport.QUIET | {"queue": False, "trigger_mode": "always_last"}
 
 
 def build(blocks: gr.Blocks) -> None:
@@ -73,16 +73,17 @@ def build(blocks: gr.Blocks) -> None:
     arranged = restored.then(quantize_redraw.offer, [model, layer, matrix, upload], fitted, **_QUIET)
     changes = [control.input for control in (layer, matrix, tensor, *setting)]
     changes += [numbers.change, width_changed.click]  # a text box has no input when text is pasted into it
-    # Listeners to one event run one after another, those that follow a listener side by side.
-    changed = gr.on(changes, None, js="() => []", **_QUIET)
+    take_turns = f"() => {{ quantizeTurns({[panels[0].elem_id for *_, panels in drawn]}); return []; }}"
+    gr.on(changes, None, js=take_turns, **_QUIET)
+    offered.then(None, js=take_turns, **_QUIET)
     for draw, own, panels in drawn:
         inputs = [*source, *setting, *own, narrow]
-        redraw = {"fn": draw, "inputs": inputs, "outputs": panels, "js": _in_turn(panels[0]), **_QUIET}
-        changed.then(**redraw)
-        offered.then(**redraw)
-        arranged.then(**redraw)
-        if own and draw is not quantize_redraw.draw_outlier:  # whose sliders are followed in the browser
-            gr.on([control.input for control in own], **redraw)
+        turn = gr.Button(visible="hidden", elem_id=f"{panels[0].elem_id}-turn")
+        # The outlier's sliders are followed in the browser.
+        moved = [control.input for control in own] if draw is not quantize_redraw.draw_outlier else []
+        gr.on([turn.click, *moved], draw, inputs, panels, js=viewport.FILL_IN, **_QUIET)
+        # A tab that has not been opened yet has no buttons.
+        arranged.then(draw, inputs, panels, js=_in_turn(panels[0]), **_QUIET)
 
 
 def _in_turn(panel: gr.HTML) -> str:

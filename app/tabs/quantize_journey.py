@@ -12,7 +12,7 @@ from html import escape
 from app.charts import markup
 from app.charts.frame import Data
 from app.charts.svg import NARROW_PX, WIDE_PX, chart
-from app.tabs import quantize_sources
+from app.tabs import quantize_measures, quantize_sources
 from app.tabs.quantize_sources import Chosen
 from app.text import common
 from app.text import quantize as labels
@@ -63,17 +63,6 @@ def runs(chosen: Chosen) -> int:
     return -(-quantize_sources.weights(chosen).numel() // RUN)
 
 
-@functools.lru_cache(maxsize=32)
-def _stored(chosen: Chosen, data_type: str, block_size: int, double_quantization: bool):
-    import qlora
-
-    weights = quantize_sources.weights(chosen)
-    stored = qlora.quantize(
-        weights, data_type, block_size=block_size, double_quantization=double_quantization, name=chosen.where()
-    )
-    return stored, stored.absmax_values()
-
-
 def journey(chosen: Chosen, data_type: str, block_size: int, double_quantization: bool, run: int) -> list[Step]:
     """The steps of each weight of a run, every number from `qlora.quantize`.
 
@@ -90,7 +79,8 @@ def journey(chosen: Chosen, data_type: str, block_size: int, double_quantization
     from qlora.quantization.packing import unpack
 
     weights = quantize_sources.weights(chosen).flatten()
-    stored, back = _stored(chosen, data_type, block_size, double_quantization)
+    stored = quantize_measures.stored(chosen, data_type, block_size, double_quantization)
+    back = stored.absmax_values()
     levels = codebook(data_type)
     thresholds, order = decision_thresholds(data_type)
     rank = torch.argsort(order.long()).tolist()

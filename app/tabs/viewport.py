@@ -8,6 +8,10 @@ NARROW_WINDOW_PX = 640
 #: For listeners whose last input is the flag of `watch`: the browser fills it in at the moment of the event.
 FILL_IN = f"(...values) => [...values.slice(0, -1), window.innerWidth <= {NARROW_WINDOW_PX}]"
 
+#: For listeners whose outputs show by themselves that something happens. Gradio's page looks up and copies every output
+#: that has a state of progress, of all tabs, at each request and again at its answer; these have none.
+QUIET = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+
 # The wait lets a window that is being dragged settle, and ignores one that is only measured (printing does that).
 _CLICK_WHEN_CROSSED = f"""() => {{
   const query = matchMedia("(max-width: {NARROW_WINDOW_PX}px)");
