@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.tabs.kept import kept
 from app.tabs.quantize_sources import Chosen, weights
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 HISTOGRAM_STEPS = 100
 _RUN = 32
 _RUNS_LOOKED_AT = 512
-_QUANTIZING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Quantized:
         return int((abs(self.levels) <= half).sum())
 
 
-@functools.lru_cache(maxsize=256)
+@kept(256)
 def histogram(chosen: Chosen, block_size: int) -> Histogram:
     """Histogram of the scaled weights.
 
@@ -109,18 +107,13 @@ def histogram(chosen: Chosen, block_size: int) -> Histogram:
     )
 
 
+@kept(32)
 def stored(chosen: Chosen, data_type: str, block_size: int, double_quantization: bool) -> QuantizedWeight:
     """The chosen weights quantized by `qlora.quantize`, once for panels that ask at the same time.
 
     Raises:
         InputError, ValueError: as `quantized`.
     """
-    with _QUANTIZING:
-        return _stored(chosen, data_type, block_size, double_quantization)
-
-
-@functools.lru_cache(maxsize=32)
-def _stored(chosen: Chosen, data_type: str, block_size: int, double_quantization: bool) -> QuantizedWeight:
     import qlora
 
     return qlora.quantize(
@@ -128,7 +121,7 @@ def _stored(chosen: Chosen, data_type: str, block_size: int, double_quantization
     )
 
 
-@functools.lru_cache(maxsize=512)
+@kept(512)
 def quantized(chosen: Chosen, data_type: str, block_size: int, double_quantization: bool) -> Quantized:
     """The chosen weights quantized by `qlora.quantize`, measured.
 

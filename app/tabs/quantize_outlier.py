@@ -13,6 +13,7 @@ from app.charts import markup
 from app.charts.frame import Data
 from app.charts.svg import NARROW_PX, WIDE_PX, chart
 from app.tabs import quantize_sources
+from app.tabs.kept import kept
 from app.tabs.quantize_sources import Chosen
 from app.text import common
 from app.text import quantize as labels
@@ -107,6 +108,7 @@ def _without(errors, place: int) -> float:
     return ((errors.sum() - errors[place]) / others).item() if others else 0.0
 
 
+@kept(32)
 def draw_outlier(chosen: Chosen, data_type: str, block_size: int, place: int, size: float, narrow: bool) -> str:
     """The panel for an outlier at ``place``, counted from 1; a place beyond the last weight is taken as the last.
 

@@ -6,12 +6,14 @@ from app.charts import markup
 from app.charts.frame import Data
 from app.charts.svg import chart
 from app.tabs import quantize_measures
+from app.tabs.kept import kept
 from app.tabs.quantize_measures import Histogram, Quantized
 from app.tabs.quantize_sources import Chosen
 from app.text import common
 from app.text import quantize as text
 
 
+@kept(64)
 def level_panels(chosen: Chosen, data_type: str, block_size: int, double_quantization: bool, narrow: bool) -> str:
     """The histogram under the levels, and how many weights each level gets.
 
@@ -25,6 +27,7 @@ def level_panels(chosen: Chosen, data_type: str, block_size: int, double_quantiz
     return _levels_panel(names, data_type, histogram, stored, narrow) + _counts_panel(names, data_type, stored, narrow)
 
 
+@kept(64)
 def error_panels(chosen: Chosen, data_type: str, block_size: int, double_quantization: bool, narrow: bool) -> str:
     """All four data types on the same axis, their errors, and what the chosen one takes to store.
 
