@@ -55,7 +55,7 @@ class Control:
         label: as a visitor reads it.
         panel: selector of the place whose drawing changes.
         kind: "slider", "radio" or "checkbox".
-        values: of a slider numbers, of a radio the names of its choices.
+        values: of a slider numbers, of a radio the names of its choices, the one that it stands at first last.
         scope: selector of what holds it, where the label stands on the page twice.
         renews: label of a slider that moves on before each round of the values, so that no drawing was made before.
     """
@@ -164,14 +164,16 @@ def measured_controls(page: Page, url: str, tab: str, turns: int) -> Iterator[di
             still(page, control.panel)
             value = control.values[turn % len(control.values)] if control.values else None
             taken.append(act(page, control, value))
+        _put_back(page, control, turns)
         yield {"tab": tab, "control": control.label, "kind": control.kind, "panel": control.panel, "ms": taken}
 
 
 def open_tab(page: Page, url: str, tab: str) -> None:
-    """The page at this tab, with its first control's panel drawn."""
+    """The page at this tab, with all of its panels drawn."""
     page.add_init_script(_STOPWATCH)
     page.goto(f"{url}/?tab={tab}")
-    page.locator(f"{CONTROLS[tab][0].panel} svg").first.wait_for()
+    for panel in {control.panel for control in CONTROLS[tab]}:
+        page.locator(f"{panel} svg").first.wait_for()
 
 
 def still(page: Page, panel: str) -> None:
@@ -194,6 +196,15 @@ def act(page: Page, control: Control, value: object) -> float:
     wanted = str(value) if control.kind == "slider" else None
     script = "(input, [value, panel]) => window.bars.turn(input, value, panel)"
     return _input(page, control, value).evaluate(script, [wanted, control.panel])
+
+
+def _put_back(page: Page, control: Control, turns: int) -> None:
+    """What is measured next is measured as a visitor finds the tab; a choice may leave another without effect."""
+    still(page, control.panel)
+    if control.kind == "checkbox" and turns % 2:
+        act(page, control, None)
+    elif control.kind == "radio" and turns % len(control.values):
+        act(page, control, control.values[-1])
 
 
 def _renew(page: Page, label: str) -> None:

@@ -25,6 +25,8 @@ _CLICKED = {"quantize": 4, "memory": 1, "paging": 1}
 # Panels out of view are asked for a second later, and nobody waits for them.
 _IN_VIEW_SECONDS = 0.7
 _TIMEOUT_SECONDS = 120
+# Whose redraws are counted: gradio keeps something for every visitor, which is not what a redraw costs.
+_VISITORS = 20
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,12 @@ class Click:
     seen: tuple[dict, ...]
     later: tuple[dict, ...]
 
-    def bodies(self, number: int) -> tuple[list[dict], list[dict]]:
-        """Both, of a visitor of their own and at the setting of this number."""
+    def bodies(self, session: str, number: int) -> tuple[list[dict], list[dict]]:
+        """Both, of the visitor with this session and at the setting of this number."""
         changes, rest = {}, number
         for position, values in _VARIED[self.tab].items():
             rest, place = divmod(rest, len(values))
             changes[position] = values[place]
-        session = uuid4().hex[:11]
 
         def own(body: dict) -> dict:
             data = [changes.get(position, value) for position, value in enumerate(body["data"])]
@@ -88,11 +89,11 @@ def visitors(url: str, clicks: Sequence[Click], number: int, rounds: int) -> tup
 
 
 async def _visitors(url: str, clicks: Sequence[Click], number: int, rounds: int) -> tuple[list[float], int]:
-    taken, errors, settings = [], 0, count(1)
+    taken, errors, settings, sessions = [], 0, count(1), [uuid4().hex for _ in range(number)]
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_SECONDS, limits=limits) as client:
         for _ in range(rounds):
-            made = [clicks[one % len(clicks)].bodies(next(settings)) for one in range(number)]
+            made = [clicks[one % len(clicks)].bodies(session, next(settings)) for one, session in enumerate(sessions)]
             done = await asyncio.gather(*(_click(client, *bodies) for bodies in made))
             taken += [seconds for seconds, _ in done]
             errors += sum(failed for _, failed in done)
@@ -114,10 +115,10 @@ async def _failed(client: httpx.AsyncClient, body: dict) -> bool:
 
 def redraws(url: str, clicks: Sequence[Click], pid: int, number: int) -> tuple[dict[int, float], int]:
     """Redraws -> MiB that the process held after them, every fifty; and how many failed."""
-    held, errors = {0: resident_mib(pid)}, 0
+    held, errors, sessions = {0: resident_mib(pid)}, 0, [uuid4().hex for _ in range(_VISITORS)]
     with httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS) as client:
         for done in range(1, number + 1):
-            seen, later = clicks[done % len(clicks)].bodies(done)
+            seen, later = clicks[done % len(clicks)].bodies(sessions[done % _VISITORS], done)
             for body in (*seen, *later):
                 answer = client.post("/gradio_api/run/predict", json=body)
                 errors += answer.status_code != 200 or "data" not in answer.json()
