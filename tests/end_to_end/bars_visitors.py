@@ -90,7 +90,8 @@ def visitors(url: str, clicks: Sequence[Click], number: int, rounds: int) -> tup
 
 async def _visitors(url: str, clicks: Sequence[Click], number: int, rounds: int) -> tuple[list[float], int]:
     taken, errors, settings, sessions = [], 0, count(1), [uuid4().hex for _ in range(number)]
-    limits = httpx.Limits(max_connections=None)
+    # A connection that is kept may be closed by the server in the moment when it is used again.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_SECONDS, limits=limits) as client:
         for _ in range(rounds):
             made = [clicks[one % len(clicks)].bodies(session, next(settings)) for one, session in enumerate(sessions)]
@@ -109,7 +110,10 @@ async def _click(client: httpx.AsyncClient, seen: list[dict], later: list[dict])
 
 
 async def _failed(client: httpx.AsyncClient, body: dict) -> bool:
-    answer = await client.post("/gradio_api/run/predict", json=body)
+    try:
+        answer = await client.post("/gradio_api/run/predict", json=body)
+    except httpx.TransportError:
+        return True
     return answer.status_code != 200 or "data" not in answer.json()
 
 
