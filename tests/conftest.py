@@ -147,9 +147,10 @@ def index_cache(tmp_path_factory) -> Path:
             folder.mkdir()
             sources = [*(REPOSITORY / "app" / "assistant").rglob("*.py"), *(REPOSITORY / "papers").rglob("*.*")]
             changed = max(file.stat().st_mtime for file in sources)
-            for manifest in cache_dir().glob("index/*/manifest.json"):
-                if manifest.stat().st_mtime > changed:
-                    shutil.copytree(manifest.parent, folder / "index" / manifest.parent.name)
+            # A file of each index and of the known questions' vectors.
+            for made in (*cache_dir().glob("index/*/manifest.json"), *cache_dir().glob("index/*/vectors.npy")):
+                if made.stat().st_mtime > changed:
+                    shutil.copytree(made.parent, folder / "index" / made.parent.name)
     return folder
 
 

@@ -12,7 +12,8 @@ from app.assistant import backends
 from app.assistant.answering import Answer
 from app.assistant.assistant import Assistant
 from app.assistant.checking import CheckReport
-from app.assistant.evaluation import GOLD_QUESTIONS, evaluate, read_questions
+from app.assistant.evaluation import GOLD_QUESTIONS, evaluate
+from app.assistant.known_questions import read_questions
 from app.assistant.library import papers
 from app.assistant.selection import asking
 from qlora.errors import InputError

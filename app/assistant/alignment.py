@@ -38,6 +38,12 @@ class Pieces:
         codes = np.round(rows / scales[:, None]).astype(np.int8)
         return cls(codes, scales, np.cumsum([len(rows) for rows in vectors], dtype=np.int64))
 
+    def only(self, sentences: Sequence[int]) -> "Pieces":
+        """The pieces of these sentences alone."""
+        bounds = [(int(self.ends[i - 1]) if i else 0, int(self.ends[i])) for i in sentences]
+        rows = np.concatenate([np.arange(first, last) for first, last in bounds] or [np.zeros(0, int)])
+        return Pieces(self.codes[rows], self.scales[rows], np.cumsum([last - first for first, last in bounds]))
+
     def save(self, folder: Path) -> None:
         np.save(folder / "pieces.npy", self.codes)
         np.savez(folder / "pieces.npz", scales=self.scales, ends=self.ends)
@@ -49,12 +55,22 @@ class Pieces:
 
     def nearest(self, query: np.ndarray, sentences: Sequence[int]) -> np.ndarray:
         """Cosine of each vector of ``query`` (n, 384) with the nearest piece of each sentence: (n, sentences)."""
+        cosines, starts, _ = self._cosines(query, sentences)
+        return np.maximum.reduceat(cosines, starts, axis=1)
+
+    def covered(self, query: np.ndarray, sentences: Sequence[int]) -> np.ndarray:
+        """The other way round: the mean over each sentence's pieces of the cosine with the nearest vector of ``query``
+        (n, 384): (sentences,)."""
+        cosines, starts, lengths = self._cosines(query, sentences)
+        return np.add.reduceat(cosines.max(axis=0), starts) / lengths
+
+    def _cosines(self, query: np.ndarray, sentences: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n, pieces) over the pieces of all these sentences, where each sentence begins there, and its pieces."""
         bounds = [(int(self.ends[i - 1]) if i else 0, int(self.ends[i])) for i in sentences]
         rows = np.concatenate([np.arange(first, last) for first, last in bounds])
         vectors = self.codes[rows].astype(np.float32)
-        cosines = (query @ vectors.T) * self.scales[rows]
-        starts = np.cumsum([0, *(last - first for first, last in bounds[:-1])])
-        return np.maximum.reduceat(cosines, starts, axis=1)
+        lengths = np.array([last - first for first, last in bounds])
+        return (query @ vectors.T) * self.scales[rows], np.cumsum([0, *lengths[:-1]]), lengths
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ class Asking(ABC):
         known = {hit.chunk.id for hit in given}
         wanted = {s.passage for s in report.sentences if s.passage and s.passage not in known}
         return [
-            Hit(chunk, number, 0.0, 0.0)
+            Hit(chunk, number, 0.0)
             for grounding in self._groundings()
             for number, chunk in enumerate(grounding.search.index.chunks)
             if chunk.id in wanted

@@ -12,6 +12,7 @@ from app.assistant.disagreements import about
 from app.assistant.embedding import MiniLM
 from app.assistant.grounding import Grounding
 from app.assistant.index import Index, open_index
+from app.assistant.known_questions import open_known
 from app.assistant.library import FoundPdf, Paper
 from app.assistant.question import Question
 from app.assistant.readers.pdf import page_size
@@ -70,7 +71,9 @@ class Assistant(Asking):
         Raises:
             InputError: see :meth:`open`.
         """
-        return open_index(self.paper, self.find_pdf().path, self.embedder, progress)
+        index = open_index(self.paper, self.find_pdf().path, self.embedder, progress)
+        open_known(self.paper, self.embedder, index)
+        return index
 
     def open(self, progress: Callable[[float], None] = lambda fraction: None) -> Grounding:
         """Everything that a question needs, made ready; at once when it is and the PDF is still the same one.
@@ -82,7 +85,7 @@ class Assistant(Asking):
             pdf = self.find_pdf().path
             if self._opened is None or self._opened[0] != pdf:
                 index = open_index(self.paper, pdf, self.embedder, progress)
-                grounding = Grounding(Search(index, self.embedder))
+                grounding = Grounding(Search(index, self.embedder), open_known(self.paper, self.embedder, index))
                 grounding.warm()
                 self._opened = (pdf, grounding)
             return self._opened[1]

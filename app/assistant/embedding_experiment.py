@@ -22,9 +22,9 @@ from app.assistant.assistant import Assistant
 from app.assistant.chunking import Chunk
 from app.assistant.embedding import MiniLM
 from app.assistant.embedding_results import Experiment, Quality, Row, recorded
-from app.assistant.evaluation import holds_answer
 from app.assistant.grounding import Grounding
 from app.assistant.index import Index
+from app.assistant.known_questions import holds_answer
 from app.assistant.retrieval import Search
 from app.assistant.vectors import vectors_of
 from qlora.errors import InputError

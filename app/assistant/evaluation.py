@@ -1,6 +1,5 @@
 """How good the answers are, measured on questions whose page and key words are known."""
 
-import json
 import statistics
 import time
 from dataclasses import asdict, dataclass, field
@@ -8,11 +7,10 @@ from pathlib import Path
 
 from app.assistant.answer import Answer, Citation
 from app.assistant.assistant import Assistant
-from app.assistant.chunking import Chunk
 from app.assistant.grounding import quote_is_on_page
 from app.assistant.index import read_sources
+from app.assistant.known_questions import holds_answer, is_right, pages_of, with_answers
 from app.assistant.readers.page import Page, bare
-from qlora.errors import InputError
 
 GOLD_QUESTIONS = Path(__file__).with_name("gold_questions.jsonl")
 """The repository's questions about the first paper, with their pages and key words."""
@@ -92,51 +90,6 @@ class Report:
         )
 
 
-def read_questions(path: Path) -> list[dict]:
-    """Questions from a file with one JSON object a line.
-
-    Raises:
-        InputError: the file is missing or empty, or a line is not an object with a ``question``; the line is named.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the questions in {path}: {error}.") from error
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path.name}, line {number}: not JSON ({error.msg}). Write one object a line.") from error
-        if not isinstance(record, dict) or not isinstance(record.get("question"), str):
-            raise InputError(f'{path.name}, line {number}: expected an object with the text field "question".')
-        records.append(record)
-    if not records:
-        raise InputError(f"{path.name} has no questions in it. Write one JSON object a line.")
-    return records
-
-
-def holds_answer(chunk: Chunk, gold: dict, by_page: bool = False) -> bool:
-    """Whether this is a passage that answers the gold question: it is on a right page and has one of the key words.
-
-    Key words are the paper's; while the notes are all there is, a note about a right page is right (``by_page``).
-    """
-    return _is_right(chunk.pdf_page, chunk.last_page, chunk.text, gold, by_page and chunk.source == "notes")
-
-
-def _is_right(first: int, last: int, text: str, gold: dict, by_page: bool) -> bool:
-    if not any(first <= page <= last for page in _pages(gold)):
-        return False
-    said = bare(text).lower()
-    return by_page or any(bare(word).lower() in said for word in gold["keywords"])
-
-
-def _pages(gold: dict) -> list[int]:
-    return gold["pdf_page"] if isinstance(gold["pdf_page"], list) else [gold["pdf_page"]]
-
-
 @dataclass(frozen=True)
 class _Outcome:
     """What came of one question; ``rank`` is 0 when no passage was right."""
@@ -155,9 +108,7 @@ def evaluate(assistant: Assistant, questions: list[dict]) -> Report:
     Raises:
         InputError: a question that is answerable names no page or no key words, or see :meth:`Assistant.open`.
     """
-    for number, gold in enumerate(questions, start=1):
-        if gold.get("answerable", True) and not (gold.get("pdf_page") and gold.get("keywords")):
-            raise InputError(f'Question {number}: an answerable question needs "pdf_page" and "keywords".')
+    with_answers(questions)
     by_page = not assistant.open().search.index.has_paper
     outcomes = [_asked(assistant, gold, by_page) for gold in questions]
     pages = [page for source in read_sources(assistant.paper, assistant.pdf) for page in source]
@@ -206,9 +157,10 @@ def _asked(assistant: Assistant, gold: dict, by_page: bool) -> _Outcome:
         return _Outcome(gold, answer, 0, False, False, retrieval_ms)
     right = [holds_answer(hit.chunk, gold, by_page) for hit in hits]
     quoted = [
-        _is_right(c.pdf_page, c.last_page, c.quote, gold, by_page and c.source == "notes") for c in answer.citations
+        is_right(c.pdf_page, c.last_page, bare(c.quote).lower(), gold, by_page and c.source == "notes")
+        for c in answer.citations
     ]
-    cited = any(c.pdf_page <= page <= c.last_page for c in answer.citations for page in _pages(gold))
+    cited = any(c.pdf_page <= page <= c.last_page for c in answer.citations for page in pages_of(gold))
     return _Outcome(gold, answer, right.index(True) + 1 if any(right) else 0, any(quoted), cited, retrieval_ms)
 
 

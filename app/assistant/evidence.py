@@ -10,15 +10,16 @@ import numpy as np
 
 from app.assistant.alignment import Reading
 from app.assistant.chunking import Chunk
+from app.assistant.known_questions import Recalled
 from app.assistant.question import Question, Term, holds_fact
 from app.assistant.retrieval import Hit, Search
 from app.assistant.terms import stem, tokens, words
 
-WEIGHTS: dict[str, dict[str, float]] = json.loads(
+WEIGHTS: dict[str, dict[str, dict[str, float]]] = json.loads(
     (Path(__file__).parent / "weights.json").read_text(encoding="utf-8")
 )  # fmt: skip
-"""What a place's merit is made of ("merit") and what speaks for an answer ("answer"); fitted by
-:mod:`app.assistant.fitting`."""
+"""What a place's merit is made of ("merit") and what speaks for an answer ("answer"), for papers with known questions
+("known") and for all others ("plain"); fitted by :mod:`app.assistant.fitting`."""
 
 _ENTITY_WEIGHT = 1.5
 _ASKING_WEIGHT = 0.3
@@ -28,7 +29,7 @@ much; the very word before it, in headings or in a table's title, this much."""
 _MANY = ("dozens", "hundreds", "thousands", "millions", "billions", "single", "several")
 _EXACT = 0.6
 """What a number of just the things that are counted is worth beside the share of matched words, in choosing a place."""
-_LOOSE_FACTS = ("count", "memory", "percent")
+LOOSE_FACTS = ("count", "memory", "percent")
 """Kinds of values that may stand a sentence away from what they are about."""
 
 
@@ -42,7 +43,8 @@ class Evidence:
     is the sentence's place in the passage. ``matched`` tells for each word of the question how well this place matches
     it (0 to 1), ``reached`` the same for the whole passage; ``meant`` is (words, windows), how well each of the
     passage's windows matches it in meaning: a word that stands there in another sense counts little. ``features`` are
-    what ``merit`` is made of, by which places are ordered.
+    what ``merit`` is made of, by which places are ordered; ``comparable`` is the merit without what only some papers
+    have, the known questions, by which places of several papers are. ``familiar`` is what those say of the question.
     """
 
     hit: Hit
@@ -53,10 +55,12 @@ class Evidence:
     exact: bool = False
     rows: tuple[int, ...] = ()
     merit: float = 0.0
+    comparable: float = 0.0
     matched: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     reached: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     meant: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)), repr=False, compare=False)
     features: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+    familiar: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,9 @@ class Places:
         factor = _ENTITY_WEIGHT if term.entity else _ASKING_WEIGHT if term.asking else 1.0
         return self.search.rarity(term.stem) * factor
 
-    def best(self, question: Question, reading: Reading, hits: Sequence[Hit]) -> list[Evidence]:
+    def best(
+        self, question: Question, reading: Reading, hits: Sequence[Hit], recalled: Recalled | None = None
+    ) -> list[Evidence]:
         """The place in each passage that matches most of the question and has a value of the kind that it asks for.
 
         What the notes say in other words about the same passage counts for the words that the question uses.
@@ -141,8 +147,10 @@ class Places:
         stems = [term.stem for term in question.words]
         matches = reading.matches(stems, self.search.index.pieces, sentences)  # (words, sentences)
         column = {sentence: number for number, sentence in enumerate(sentences)}
+        column[-1] = len(sentences)  # references have no vectors: nothing matches there but their own words
+        matches = np.pad(matches, ((0, 0), (0, 1)))
         return [
-            self._best(question, hit, group, *self._matched(question, group, matches, column))
+            self._best(question, hit, group, recalled, *self._matched(question, group, matches, column))
             for hit, group in zip(hits, windows, strict=True)
         ]
 
@@ -152,7 +160,13 @@ class Places:
         return [window for number in (hit.number, *notes) for window in self.windows(number)]
 
     def _best(
-        self, question: Question, hit: Hit, every: list[Window], matched: np.ndarray, meant: np.ndarray
+        self,
+        question: Question,
+        hit: Hit,
+        every: list[Window],
+        recalled: Recalled | None,
+        matched: np.ndarray,
+        meant: np.ndarray,
     ) -> Evidence:
         chunk, own = hit.chunk, self.windows(hit.number)
         assert own, "a passage without a sentence that can be quoted"
@@ -175,7 +189,7 @@ class Places:
         speaks = coverage[:count] + 0.5 * direct + aligned[:count] + _EXACT * exact + 0.25 * here + 2.0 * names
         value = speaks - row - drawn
         place = int(value.argmax())
-        loose = question.fact in _LOOSE_FACTS
+        loose = question.fact in LOOSE_FACTS
         reached = matched.max(axis=1) if len(matched) else np.zeros(0)
         wording = int(aligned.argmax()) if aligned.max() > aligned[place] else place
         top = max(named.values(), default=0.0)
@@ -193,6 +207,13 @@ class Places:
             "table": float(chunk.kind == "table"),
             "notes": float(chunk.source == "notes"),
         }
+        comparable = merit = _merit("plain", features)
+        if recalled:
+            features |= {
+                "known": recalled.alike.get(hit.number, 0.0),
+                "known_place": recalled.shares.get(hit.number, 0.0),
+            }
+            merit = _merit("known", features)
         return Evidence(
             hit,
             own[place].order,
@@ -203,11 +224,13 @@ class Places:
             ),
             bool(exact[place]),
             tuple(order for order, share in named.items() if share >= 0.99 * top),
-            sum(WEIGHTS["merit"].get(name, 0.0) * feature for name, feature in features.items()),
+            merit,
+            comparable,
             matched[:, wording],
             reached,
             meant,
             features,
+            recalled.features if recalled else {},
         )
 
     @staticmethod
@@ -266,6 +289,10 @@ class Places:
             if share := sum(weight for token, weight in telling.items() if token in own):
                 found[order] = share / total
         return found
+
+
+def _merit(kind: str, features: dict[str, float]) -> float:
+    return sum(weight * features[name] for name, weight in WEIGHTS[kind]["merit"].items())
 
 
 def _share(weights: np.ndarray, matched: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """``python -m app.assistant.fitting``: the weights of :mod:`app.assistant.evidence`, fitted on questions.
 
-Two linear models, both fitted on the same questions, once with the paper and once with the notes alone:
+Two linear models, both fitted on the same questions, with the paper and with the notes alone; both for papers with
+known questions, on some of those too, and for papers without:
 
 * **merit** orders the places that search finds: softmax over a question's places, cross-entropy with those that hold
   the answer.
@@ -21,15 +22,16 @@ import numpy as np
 
 from app.assistant import evidence
 from app.assistant.assistant import Assistant
-from app.assistant.evaluation import holds_answer, read_questions
 from app.assistant.evidence import Evidence
 from app.assistant.grounding import LOOKED_AT, Grounding
+from app.assistant.known_questions import holds_answer, read_questions
 from app.assistant.question import Question, parse
 
 PENALTY = 0.01
 """Weight of the squared coefficients, of features of variance 1, beside the mean loss."""
-DECLINED = 0.04
-"""Share of the fitted answerable questions below the threshold."""
+DECLINED = {"plain": 0.01, "known": 0.05}
+"""Share of the fitted answerable questions below the threshold. The questions of other papers are less like the fitted
+ones, so more of them than this are declined there."""
 
 
 @dataclass
@@ -46,12 +48,20 @@ class Example:
         return sorted(self.ranked, key=lambda item: -sum(merit[name] * item.features[name] for name in merit))
 
 
-def examples(assistant: Assistant, questions: list[dict]) -> list[Example]:
-    """Every question with the places that search finds for it."""
-    grounding = assistant.open()
-    by_page = not grounding.search.index.has_paper
+def examples(assistant: Assistant, questions: list[dict], with_known: bool = True) -> list[Example]:
+    """Every question with the places that search finds for it. A known question is asked as if the whole set that it
+    was written with were not known: who writes several about one thing writes them alike."""
+    opened = assistant.open()
+    known = opened.known if with_known else None
+    sets = [record.get("set") for record in known.records] if known else []
+    groundings = {None: Grounding(opened.search, known)}
+    by_page = not opened.search.index.has_paper
     found = []
     for gold in questions:
+        own = gold.get("set") if known else None
+        if own not in groundings:
+            groundings[own] = Grounding(opened.search, known.without([other == own for other in sets]))
+        grounding = groundings[own]
         question = parse(grounding.search.spelling.correct(gold["question"]))
         ranked = grounding.rank(question, LOOKED_AT)
         right = np.array(
@@ -84,7 +94,7 @@ def fit_merit(data: list[Example]) -> dict[str, float]:
     return dict(zip(names, (_minimum(loss, len(names)) / spread).round(3).tolist(), strict=True))
 
 
-def fit_answer(data: list[Example], merit: dict[str, float]) -> dict[str, float]:
+def fit_answer(data: list[Example], merit: dict[str, float], kind: str) -> dict[str, float]:
     """Questions that name something unknown are declined without it, so they are left out here."""
     import torch
 
@@ -101,7 +111,7 @@ def fit_answer(data: list[Example], merit: dict[str, float]) -> dict[str, float]
         return cross_entropy + PENALTY * (weights[:-1] ** 2).sum()
 
     weights = (_minimum(loss, len(names) + 1)[:-1] / spread).round(3)
-    threshold = float(np.quantile((features @ weights)[answerable > 0], DECLINED))
+    threshold = float(np.quantile((features @ weights)[answerable > 0], DECLINED[kind]))
     return {**dict(zip(names, weights.tolist(), strict=True)), "bias": round(-threshold, 3)}
 
 
@@ -149,48 +159,62 @@ def figures(data: list[Example], weights: dict[str, dict[str, float]]) -> dict[s
     }
 
 
-def fit(data: list[Example]) -> dict[str, dict[str, float]]:
+def fit(data: list[Example], kind: str) -> dict[str, dict[str, float]]:
     merit = fit_merit(data)
-    return {"merit": merit, "answer": fit_answer(data, merit)}
+    return {"merit": merit, "answer": fit_answer(data, merit, kind)}
 
 
-def cross_validated(data: list[Example], folds: int = 5) -> list[dict[str, float]]:
+def cross_validated(data: list[Example], kind: str, folds: int = 5) -> list[dict[str, float]]:
     """Figures on each fifth of the questions of weights fitted on the others."""
     texts = sorted({example.gold["question"] for example in data})
     np.random.default_rng(0).shuffle(texts)
     results = []
     for fold in range(folds):
         held_out = set(texts[fold::folds])
-        weights = fit([example for example in data if example.gold["question"] not in held_out])
+        weights = fit([example for example in data if example.gold["question"] not in held_out], kind)
         results.append(figures([example for example in data if example.gold["question"] in held_out], weights))
     return results
+
+
+def fit_kind(
+    assistants: dict[str, Assistant], questions: list[dict], checked: dict[str, list[dict]], kind: str
+) -> dict:
+    """Weights for papers with known questions ("known") or without ("plain"); what they give is printed."""
+    fitted = {name: examples(assistant, questions, kind == "known") for name, assistant in assistants.items()}
+    data = [example for group in fitted.values() for example in group]
+    for result in cross_validated(data, kind):
+        print(kind, "held out", result, flush=True)
+    weights = fit(data, kind)
+    for name, assistant in assistants.items():
+        print(f"{kind} {name:6} fitted on", figures(fitted[name], weights), flush=True)
+        for stem, asked in checked.items():
+            found = figures(examples(assistant, asked, kind == "known"), weights)
+            print(f"{kind} {name:6} {stem:14}", found, flush=True)
+    return weights
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.assistant.fitting", description=__doc__.split("\n")[0])
     parser.add_argument("questions", type=Path, nargs="+", metavar="FILE", help="questions to fit on (JSON lines)")
+    parser.add_argument("--sets", nargs="*", default=[], metavar="SET", help="sets of the known questions")
     parser.add_argument("--check", type=Path, nargs="*", default=[], metavar="FILE", help="questions to report on only")
     parser.add_argument("--write", action="store_true", help="put the weights where the assistant reads them")
     options = parser.parse_args(arguments)
     assistants = {"paper": Assistant(), "notes": Assistant(with_pdf=False)}
-    fitted = {
-        name: examples(assistant, [q for path in options.questions for q in read_questions(path)])
-        for name, assistant in assistants.items()
-    }
-    data = [example for group in fitted.values() for example in group]
-    for result in cross_validated(data):
-        print("held out ", result)
-    weights = fit(data)
+    known = assistants["paper"].open().known
+    questions = [question for path in options.questions for question in read_questions(path)]
+    more = [record for record in (known.records if known else []) if record.get("set") in options.sets]
+    checked = {path.stem: read_questions(path) for path in options.check}
+    fitted_on = {"plain": questions, "known": [*questions, *more]}
+    weights = {kind: fit_kind(assistants, asked, checked, kind) for kind, asked in fitted_on.items()}
     print(json.dumps(weights, indent=1))
-    for name, assistant in assistants.items():
-        print(f"{name:6} fitted on", figures(fitted[name], weights))
-        for path in options.check:
-            print(f"{name:6} {path.stem:14}", figures(examples(assistant, read_questions(path)), weights))
     if options.write:
         origin = {
             "date": date.today().isoformat(),
-            "command": "python -m app.assistant.fitting " + " ".join(path.name for path in options.questions),
-            "questions": len(fitted["paper"]),
+            "command": " ".join(
+                ["python -m app.assistant.fitting", *(path.name for path in options.questions), "--sets", *options.sets]
+            ),
+            "questions": {kind: len(asked) for kind, asked in fitted_on.items()},
         }
         target = Path(evidence.__file__).parent / "weights.json"
         target.write_text(json.dumps({**weights, "fitted": origin}, indent=1) + "\n", encoding="utf-8")

@@ -13,11 +13,12 @@ import numpy as np
 
 from app.assistant.alignment import Reading
 from app.assistant.evidence import WEIGHTS, Evidence, Places
+from app.assistant.known_questions import KnownQuestions, Recalled
 from app.assistant.question import MEASURES, Question, Term, names_with_sizes, parse
 from app.assistant.readers.page import Page, bare
 from app.assistant.retrieval import Hit, Search
 from app.assistant.statements import unstated
-from app.assistant.terms import plain, stem
+from app.assistant.terms import listed, plain, stem
 from app.assistant.together import around, by_length, kinds_missing, together
 
 LOOKED_AT = 20
@@ -53,8 +54,10 @@ class Verdict:
 
 
 class Grounding:
-    def __init__(self, search: Search):
-        self.search = search
+    """Finds and judges the places of one paper that answer; ``known`` are the questions that readers ask about it."""
+
+    def __init__(self, search: Search, known: KnownQuestions | None = None):
+        self.search, self.known = search, known
         self.places = Places(search)
 
     def rank(self, question: Question, looked_at: int = LOOKED_AT) -> list[Evidence]:
@@ -64,13 +67,19 @@ class Grounding:
 
     def look(self, question: Question, reading: Reading, looked_at: int = LOOKED_AT) -> list[Evidence]:
         """The same for a question that is read already."""
-        found = self.places.best(question, reading, self.search.find(reading, looked_at))
+        recalled = self.recall(reading)
+        hits = self.search.find(reading, looked_at, recalled.alike if recalled else None)
+        found = self.places.best(question, reading, hits, recalled)
         return sorted(found, key=lambda item: -item.merit)
+
+    def recall(self, reading: Reading) -> Recalled | None:
+        """What the known questions say of this one; None for a paper without any."""
+        return self.known.recall(reading, parse(reading.text), self.places.weight) if self.known else None
 
     def evidence(self, question: Question, hit: Hit) -> Evidence:
         """The best place for the question in this passage."""
         reading = self.search.read(question.text)
-        return self.places.best(self._read(question, reading.text), reading, [hit])[0]
+        return self.places.best(self._read(question, reading.text), reading, [hit], self.recall(reading))[0]
 
     def find(self, text: str, k: int) -> list[Hit]:
         """The ``k`` best passages for the question."""
@@ -95,7 +104,8 @@ class Grounding:
         if not ranked:
             return Verdict(False, 0.0, _NOTHING), []
         features = self.features(question, ranked)
-        logit = sum(weight * features.get(name, 1.0) for name, weight in WEIGHTS["answer"].items())
+        weights = WEIGHTS["known" if self.known else "plain"]["answer"]
+        logit = sum(weight * features.get(name, 1.0) for name, weight in weights.items())
         support = float(1 / (1 + np.exp(-logit)))
         if logit >= 0:
             return Verdict(True, support), _answering(ranked)
@@ -168,6 +178,8 @@ class Grounding:
             "unknown": float(weights @ unknown) / total,
             **together(question, ranked, weights),
             **kinds_missing(question, best),
+            **{name: best.features[name] for name in ("known", "known_place") if self.known},
+            **best.familiar,
         }
         return found | by_length(question, found)
 
@@ -184,10 +196,10 @@ class Grounding:
             if match < _UNMATCHED and not term.asking
         ]
         if strange:
-            return Verdict(False, support, f"The paper says nothing about {_list(strange)}.", tuple(strange))
+            return Verdict(False, support, f"The paper says nothing about {listed(strange)}.", tuple(strange))
         missing = ranked[0].missing
         if missing:
-            together = f"No passage brings {_list(list(missing))} together with the rest."
+            together = f"No passage brings {listed(list(missing))} together with the rest."
             return Verdict(False, support, together, missing)
         return Verdict(False, support, _NOTHING, missing)
 
@@ -234,12 +246,7 @@ def _answering(ranked: list[Evidence]) -> list[Evidence]:
 
 
 def not_mentioned(names: list[str]) -> Verdict:
-    return Verdict(False, 0.0, f"The paper never mentions {_list(names)}.", tuple(names))
-
-
-def _list(names: list[str]) -> str:
-    quoted = [f"“{name}”" for name in dict.fromkeys(names)]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    return Verdict(False, 0.0, f"The paper never mentions {listed(names)}.", tuple(names))
 
 
 def quote_is_on_page(quote: str, page: Page) -> bool:

@@ -139,7 +139,7 @@ def check_with(checker: "Checker") -> Check:
 
     def check(text: str, number: int) -> bool:
         cosine = float(search.embedder.encode([text])[0] @ vectors[number])
-        hits = [Hit(search.index.chunks[number], number, cosine, 0.0)]
+        hits = [Hit(search.index.chunks[number], number, cosine)]
         sentences = checker.check(text, hits).sentences
         cited = [item for sentence in sentences for item in checker.check(f"{sentence.text} [1]", hits).sentences]
         return bool(cited) and all(item.verdict == SUPPORTED for item in cited)

@@ -4,7 +4,7 @@ retriever."""
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,7 +35,7 @@ _PLACE = re.compile(r"(?:\b(?:section|sec\.?|appendix|app\.?)\s*|§\s*)([A-Z]|\d
 
 @dataclass
 class Hit:
-    """A passage with its place in the fused ranking (``rank_score``) and its cosine with the question (``score``).
+    """A passage with its cosine with the question (``score``).
 
     ``by_sentence`` and ``by_words`` tell its places in the rankings of which the fused one is made, as 1 / (5 + place),
     0 for none; ``words_share`` is its BM25 score as a share of the best one's; ``named`` is what being the table,
@@ -45,7 +45,6 @@ class Hit:
     chunk: Chunk
     number: int
     score: float
-    rank_score: float
     sentence_scores: dict[int, float] = field(default_factory=dict)
     by_sentence: float = 0.0
     by_words: float = 0.0
@@ -125,8 +124,9 @@ class Search:
         """The ``k`` best passages for the question, best first."""
         return self.find(self.read(question), k)
 
-    def find(self, reading: Reading, k: int) -> list[Hit]:
-        """The same for a question that is read already."""
+    def find(self, reading: Reading, k: int, known: Mapping[int, float] | None = None) -> list[Hit]:
+        """The same for a question that is read already; ``known`` has for passages the cosine of the question with one
+        that they are known to answer, a further ranking."""
         passage_score: dict[int, float] = {}
         for number, cosine in self.index.nearest("passages", reading.vector, min(_DEEP * 2, len(self.index.chunks))):
             target = self._reworded.get(number, number)
@@ -146,7 +146,7 @@ class Search:
         allowed = self._allowed(reading.text)
         fused: Counter[int] = Counter()
         places: list[dict[int, int]] = []
-        for weight, scores in ((1.0, passage_score), (1.0, sentence_score), (1.2, lexical)):
+        for weight, scores in ((1.0, passage_score), (1.0, sentence_score), (1.2, lexical), (1.0, known or {})):
             best = sorted((n for n in scores if n in allowed and scores[n] > 0), key=lambda n: -scores[n])[:_DEEP]
             places.append({number: place for place, number in enumerate(best)})
             for place, number in enumerate(best):
@@ -155,20 +155,19 @@ class Search:
         for number, share in named.items():
             fused[number] += _NAMED * share
         most = max(lexical.values(), default=0.0) or 1.0
-        _, by_sentence, by_words = places
+        _, by_sentence, by_words, _ = places
         return [
             Hit(
                 self.index.chunks[n],
                 n,
                 round(max(passage_score.get(n, 0.0), sentence_score.get(n, 0.0)), 4),
-                value,
                 per_sentence.get(n, {}),
                 1 / (_PLACE_OFFSET + by_sentence[n]) if n in by_sentence else 0.0,
                 1 / (_PLACE_OFFSET + by_words[n]) if n in by_words else 0.0,
                 float(lexical[n]) / most,
                 named[n],
             )
-            for n, value in fused.most_common(k)
+            for n, _ in fused.most_common(k)
         ]
 
     def _allowed(self, question: str) -> set[int]:

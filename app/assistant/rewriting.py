@@ -25,7 +25,7 @@ def rewrite_with(backend: Backend, index: Index, stop: threading.Event, limits: 
         stop: ends the writing.
         limits: time-outs of the back-end.
     """
-    by_text = {chunk.text: Hit(chunk, number, 1.0, 1.0) for number, chunk in enumerate(index.chunks)}
+    by_text = {chunk.text: Hit(chunk, number, 1.0) for number, chunk in enumerate(index.chunks)}
 
     def rewrite(point: str, passage: str) -> str:
         request = Request(_REQUEST.format(point=point), Passages([by_text[passage]]), lambda query: [])

@@ -72,7 +72,7 @@ class SeveralPapers:
         if not points:
             return None
         point = max(points, key=lambda item: item.merit)
-        hit = Hit(grounding.search.index.chunks[point.chunk], point.chunk, 0.0, 0.0)
+        hit = Hit(grounding.search.index.chunks[point.chunk], point.chunk, 0.0)
         return replace(grounding.evidence(parse(point.text[:MAX_CHARACTERS]), hit), order=point.orders[0], rows=())
 
     def rank(self, question: Question, looked_at: int = LOOKED_AT) -> list[Evidence]:
@@ -82,7 +82,7 @@ class SeveralPapers:
         for paper, grounding in self.groundings.items():
             reading = grounding.search.read(question.text, question.text)
             found += grounding.look(self._of(question, paper), reading, looked_at)
-        found.sort(key=lambda item: -item.merit)
+        found.sort(key=lambda item: -item.comparable)
         return _each_heard(found, self.compared(question))
 
     def find(self, text: str, k: int) -> list[Hit]:

@@ -192,3 +192,9 @@ def _long_form(before: str, short: str) -> str:
         lead = before[:start].rstrip().rsplit(" ", 1)[-1]
         start = before.rfind(lead, 0, start) if lead.startswith(digits) else start
     return before[start:]
+
+
+def listed(names: list[str]) -> str:
+    """Each name once, in quotation marks: “a”, “b” and “c”."""
+    quoted = [f"“{name}”" for name in dict.fromkeys(names)]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

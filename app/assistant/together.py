@@ -10,12 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.assistant.evidence import Evidence
+from app.assistant.evidence import LOOSE_FACTS, Evidence
 from app.assistant.question import Question
 from app.assistant.statements import unstated
 
-_LOOSE = ("count", "memory", "percent")
-"""Kinds of values that a sentence about something else often has too."""
 _USUAL = {"aligned": 0.72, "aligned_passage": 0.75, "least": 0.5, "weak": 0.2, "similar": 0.6, "most_similar": 0.6}
 _USUAL_LENGTH = 1.6
 """About the mean of these features and of the length (the logarithm of one more than the words that tell) over the
@@ -51,12 +49,12 @@ def kinds_missing(question: Question, best: Evidence) -> dict[str, float]:
     """Which kinds of things that are asked for the place and its neighbours lack."""
     missing = unstated(question.text, around(best))
     has_fact = best.features["fact"] > 0
-    strict = bool(question.fact) and question.fact not in _LOOSE
+    strict = bool(question.fact) and question.fact not in LOOSE_FACTS
     return {
         "no_reason": float("why" in missing),
         "no_person": float("who" in missing),
         "no_value": float((strict and not has_fact) or bool(set(missing) - {"why", "who"})),
-        "no_number": float(question.fact in _LOOSE and not has_fact),
+        "no_number": float(question.fact in LOOSE_FACTS and not has_fact),
     }
 
 

@@ -106,7 +106,8 @@ def end() -> dict:
 
 def _task(job: "Job") -> "Experiment | None":
     from app.assistant.embedding_experiment import Experiment, run
-    from app.assistant.evaluation import GOLD_QUESTIONS, read_questions
+    from app.assistant.evaluation import GOLD_QUESTIONS
+    from app.assistant.known_questions import read_questions
     from app.tabs.ask_session import session
 
     questions = read_questions(GOLD_QUESTIONS)

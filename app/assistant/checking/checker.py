@@ -20,7 +20,7 @@ from app.assistant.checking.wording import CAUSES
 from app.assistant.chunking import Chunk
 from app.assistant.readers.page import bare
 from app.assistant.retrieval import Hit, Search
-from app.assistant.terms import tokens, words
+from app.assistant.terms import listed, tokens, words
 
 SUPPORTED, WEAK, UNSUPPORTED = "supported", "weak", "unsupported"
 VERDICTS = (SUPPORTED, WEAK, UNSUPPORTED)
@@ -158,14 +158,14 @@ class Checker(Checking):
         hard = [word.text for word in best.missing if word.is_number or word.text in names]
         soft = [word.text for word in best.missing if word.text not in hard and not word.is_light]
         if hard:
-            reasons.append(f"The passage lacks {_list(hard)}.")
+            reasons.append(f"The passage lacks {listed(hard)}.")
             level = 2
         if best.contradicts:
             reasons.append(f"{best.contradicts[0].upper()}{best.contradicts[1:]}.")
             level = 2
         if best.share > _FEW_MISSING and (soft or hard):
             if soft:
-                reasons.append(f"Nothing near the rest speaks of {_list(soft)}.")
+                reasons.append(f"Nothing near the rest speaks of {listed(soft)}.")
             level = max(level, 2 if best.share > _MANY_MISSING else 1)
         if not level and not best.place.makes_comparison and makes_comparison(words_of(text)):
             reasons.append("The passage does not compare them.")
@@ -239,8 +239,3 @@ def _is_quoted(text: str, chunk: Chunk) -> bool:
 def _own_words(text: str) -> str:
     """The text as it is compared word for word: without the numbers of references, spaces and hyphens."""
     return bare(_REFERENCE.sub("", text)).lower().rstrip(".")
-
-
-def _list(names: list[str]) -> str:
-    quoted = [f"“{name}”" for name in dict.fromkeys(names)]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

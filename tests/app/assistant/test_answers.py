@@ -3,8 +3,9 @@
 import pytest
 
 from app.assistant.assistant import Assistant
-from app.assistant.evaluation import GOLD_QUESTIONS, evaluate, read_questions
+from app.assistant.evaluation import GOLD_QUESTIONS, evaluate
 from app.assistant.grounding import quote_is_on_page
+from app.assistant.known_questions import read_questions
 from app.assistant.readers.pdf import raw_text, read_pdf
 from qlora.errors import InputError
 

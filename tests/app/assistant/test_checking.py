@@ -13,7 +13,8 @@ import pytest
 from app.assistant.checking import SUPPORTED, UNSUPPORTED, WEAK, Checker
 from app.assistant.checking.claims import names_in, pieces, words_of
 from app.assistant.checking.values import contradiction
-from app.assistant.evaluation import GOLD_QUESTIONS, read_questions
+from app.assistant.evaluation import GOLD_QUESTIONS
+from app.assistant.known_questions import read_questions
 
 HERE = Path(__file__).parent
 STATEMENTS = [json.loads(line) for line in (HERE / "labelled_statements.jsonl").read_text("utf-8").splitlines()]

@@ -10,7 +10,7 @@ import pytest
 from app.assistant import __main__ as command
 from app.assistant import library
 from app.assistant.assistant import Assistant
-from app.assistant.evaluation import read_questions
+from app.assistant.known_questions import read_questions
 from qlora.errors import InputError
 from tests.app.assistant.chat_server import openai_says, serving
 

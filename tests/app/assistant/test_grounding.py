@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.assistant.evaluation import read_questions
+from app.assistant.known_questions import read_questions
 from app.assistant.question import parse
 from app.assistant.statements import STATEMENTS, unstated
 from app.assistant.together import by_length
