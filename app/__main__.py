@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quiet=True,
         ssr_mode=False,
         footer_links=[],
+        # Gradio keeps about 0.6 MiB for every visitor until there are more of them than this.
+        state_session_capacity=500,
         mcp_server=options.mcp,
     )
     return 0
