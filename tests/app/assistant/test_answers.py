@@ -11,7 +11,6 @@ from app.assistant.known_questions import read_questions
 from app.assistant.readers.pdf import raw_text, read_pdf
 from qlora.errors import InputError
 
-
 HERE = Path(__file__).parent
 
 
