@@ -233,6 +233,8 @@ class Grounding:
         for number in range(len(self.search.index.chunks)):
             self.places.windows(number)
         self.unknown_names(parse("warm up"))
+        if self.known:
+            self.known.warm()
 
 
 def _answering(ranked: list[Evidence]) -> list[Evidence]:

@@ -79,16 +79,21 @@ class KnownQuestions:
     @cached_property
     def _places(self) -> list[list[int]]:
         """For every question the numbers of the passages that answer it."""
-        by_page = not self.index.has_paper
-        said = [bare(chunk.text).lower() for chunk in self.index.chunks]
-        return [
-            [
-                number
-                for number, chunk in enumerate(self.index.chunks)
-                if answered and answers(chunk, said[number], record, by_page)
-            ]
-            for record, answered in zip(self.records, self.answered, strict=True)
-        ]
+        by_page, chunks = not self.index.has_paper, self.index.chunks
+        said = [bare(chunk.text).lower() for chunk in chunks]
+        on_page: dict[int, list[int]] = {}
+        for number, chunk in enumerate(chunks):
+            for page in range(chunk.pdf_page, chunk.last_page + 1):
+                on_page.setdefault(page, []).append(number)
+        places = []
+        for record, answered in zip(self.records, self.answered, strict=True):
+            near = {number for page in pages_of(record) for number in on_page.get(page, ())} if answered else ()
+            places.append([n for n in sorted(near) if answers(chunks[n], said[n], record, by_page)])
+        return places
+
+    def warm(self) -> None:
+        """Do now what the first question would wait for."""
+        _ = self._places, self._stems
 
     @cached_property
     def _stems(self) -> list[frozenset[str]]:
