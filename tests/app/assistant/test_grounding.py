@@ -1,16 +1,11 @@
 """Refusal: names and what is asked of them in one place, and the kinds of statement that questions ask for."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from app.assistant.known_questions import read_questions
 from app.assistant.question import parse
 from app.assistant.statements import STATEMENTS, unstated
 from app.assistant.together import by_length
-
-HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -63,11 +58,3 @@ def test_long_questions_are_forgiven_words_that_nothing_matches():
     short, long = parse("What is kneading?"), parse("How long should wheat dough rest overnight before baking loaves?")
     assert by_length(long, matched)["length"] > by_length(short, matched)["length"]
     assert np.sign(by_length(long, matched)["weak_long"]) == -np.sign(by_length(short, matched)["weak_long"])
-
-
-@pytest.mark.parametrize("other", ["fitting", "blind"])
-def test_the_held_out_questions_are_not_fitted_on(other):
-    held_out = read_questions(HERE / "held_out_questions.jsonl")
-    assert sum(not gold["answerable"] for gold in held_out) >= 40 <= sum(gold["answerable"] for gold in held_out)
-    asked = {gold["question"].lower() for gold in read_questions(HERE / f"{other}_questions.jsonl")}
-    assert not asked & {gold["question"].lower() for gold in held_out}
