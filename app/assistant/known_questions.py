@@ -78,7 +78,8 @@ class KnownQuestions:
 
     @cached_property
     def _places(self) -> list[list[int]]:
-        """For every question the numbers of the passages that answer it."""
+        """For every question the numbers of the passages that answer it, and of the notes on the same figure or table,
+        which have what is only drawn there."""
         by_page, chunks = not self.index.has_paper, self.index.chunks
         said = [bare(chunk.text).lower() for chunk in chunks]
         on_page: dict[int, list[int]] = {}
@@ -88,7 +89,9 @@ class KnownQuestions:
         places = []
         for record, answered in zip(self.records, self.answered, strict=True):
             near = {number for page in pages_of(record) for number in on_page.get(page, ())} if answered else ()
-            places.append([n for n in sorted(near) if answers(chunks[n], said[n], record, by_page)])
+            found = [n for n in sorted(near) if answers(chunks[n], said[n], record, by_page)]
+            labels = {chunks[n].label for n in found} - {""}
+            places.append([*found, *(n for n in near if n not in found and chunks[n].label in labels)])
         return places
 
     def warm(self) -> None:

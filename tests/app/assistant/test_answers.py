@@ -12,6 +12,7 @@ from app.assistant.readers.pdf import raw_text, read_pdf
 from qlora.errors import InputError
 
 HERE = Path(__file__).parent
+EXAMS = ("exam", "further_exam", "last_exam")
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +50,13 @@ def test_bars_with_the_notes_alone(notes_report):
 
 def test_bars_on_questions_that_nothing_was_fitted_on(paper_assistant):
     """Written from the paper's text by others, who knew neither the gold questions nor the known ones."""
-    asked = [gold for name in ("exam", "further_exam") for gold in read_questions(HERE / f"{name}_questions.jsonl")]
+    asked = [gold for name in EXAMS for gold in read_questions(HERE / f"{name}_questions.jsonl")]
     report = evaluate(paper_assistant, asked)
-    assert report.answerable >= 150 and report.unanswerable >= 80, "too few questions for these bars"
+    assert report.answerable >= 250 and report.unanswerable >= 120, "too few questions for these bars"
     assert report.recall_at_5 >= 0.95, report.readable()
     assert report.mean_reciprocal_rank >= 0.90, report.readable()
-    assert report.declined_unanswerable >= 0.85, report.readable()
-    assert report.declined_answerable <= 0.07, report.readable()
+    assert report.declined_unanswerable >= 0.90, report.readable()
+    assert report.declined_answerable <= 0.05, report.readable()
 
 
 def test_every_quote_stands_on_the_page_that_is_cited(paper_report, notes_report):

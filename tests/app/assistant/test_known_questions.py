@@ -34,7 +34,7 @@ def bread_known(bread):
 
 @pytest.mark.parametrize(
     "file",
-    [GOLD_QUESTIONS, *(HERE / f"{name}_questions.jsonl" for name in ("held_out", "exam", "further_exam"))],
+    [GOLD_QUESTIONS, *(HERE / f"{name}_questions.jsonl" for name in ("held_out", "exam", "further_exam", "last_exam"))],
     ids=lambda path: path.stem,
 )
 def test_what_is_measured_is_not_known(file):

@@ -30,7 +30,7 @@ def asked(embedder, tmp_path_factory) -> Asked:
     files = [path for number in ("000_*", "001_*") for path in (sorted(folder.glob(number)) if folder else [])]
     if len(files) != len(PAGES):
         pytest.skip("needs the recognized pages, beside the folder in QLORA_PAPERS")
-    others = (HERE / f"{name}_questions.jsonl" for name in ("blind", "held_out", "exam", "further_exam"))
+    others = (HERE / f"{name}_questions.jsonl" for name in ("held_out", "exam", "further_exam", "last_exam"))
     every = [gold for file in (GOLD_QUESTIONS, *others) for gold in read_questions(file)]
     unanswerable = [gold for gold in read_questions(GOLD_QUESTIONS) if not gold["answerable"]]
     with pytest.MonkeyPatch.context() as patch:

@@ -120,7 +120,7 @@ def test_short_and_long_forms_are_expanded_both_ways(paper_assistant, short, lon
 def test_misspelt_questions_find_the_same(notes_assistant):
     right = notes_assistant.retrieve("How does the paged optimizer use unified memory?", 3)
     slips = notes_assistant.retrieve("how does teh pagd optimzer use unifed memroy?", 3)
-    assert right[0].number == slips[0].number
+    assert {hit.number for hit in right} == {hit.number for hit in slips}
 
 
 def test_retriever_in_langchain_chains(notes_assistant):
