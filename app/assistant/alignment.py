@@ -40,9 +40,8 @@ class Pieces:
 
     def only(self, sentences: Sequence[int]) -> "Pieces":
         """The pieces of these sentences alone."""
-        bounds = [(int(self.ends[i - 1]) if i else 0, int(self.ends[i])) for i in sentences]
-        rows = np.concatenate([np.arange(first, last) for first, last in bounds] or [np.zeros(0, int)])
-        return Pieces(self.codes[rows], self.scales[rows], np.cumsum([last - first for first, last in bounds]))
+        rows, lengths = self._rows(sentences)
+        return Pieces(self.codes[rows], self.scales[rows], np.cumsum(lengths))
 
     def save(self, folder: Path) -> None:
         np.save(folder / "pieces.npy", self.codes)
@@ -64,12 +63,16 @@ class Pieces:
         cosines, starts, lengths = self._cosines(query, sentences)
         return np.add.reduceat(cosines.max(axis=0), starts) / lengths
 
+    def _rows(self, sentences: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Where the pieces of all these sentences lie, one after the other, and how many each sentence has."""
+        bounds = [(int(self.ends[i - 1]) if i else 0, int(self.ends[i])) for i in sentences]
+        rows = np.concatenate([np.arange(first, last) for first, last in bounds] or [np.zeros(0, int)])
+        return rows, np.array([last - first for first, last in bounds], int)
+
     def _cosines(self, query: np.ndarray, sentences: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(n, pieces) over the pieces of all these sentences, where each sentence begins there, and its pieces."""
-        bounds = [(int(self.ends[i - 1]) if i else 0, int(self.ends[i])) for i in sentences]
-        rows = np.concatenate([np.arange(first, last) for first, last in bounds])
+        rows, lengths = self._rows(sentences)
         vectors = self.codes[rows].astype(np.float32)
-        lengths = np.array([last - first for first, last in bounds])
         return (query @ vectors.T) * self.scales[rows], np.cumsum([0, *lengths[:-1]]), lengths
 
 

@@ -60,8 +60,8 @@ def run(
 
     Args:
         assistant: of the paper; it is opened first, and its index gives passages, sentences and the fp32 vectors.
-        questions: gold questions (:func:`app.assistant.evaluation.read_questions`); those without an answer are left
-            out.
+        questions: gold questions (:func:`app.assistant.known_questions.read_questions`); those without an answer are
+            left out.
         data_types: of :data:`qlora.quantization.codebook.CODEBOOKS`.
         stop: ends it at the next batch or question.
         command: that was typed, for the record.

@@ -7,9 +7,7 @@ still comes from the passage, word for word.
 """
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +27,7 @@ from app.assistant.question import Question, Term
 from app.assistant.readers.page import bare
 from app.assistant.terms import tokens
 from qlora.errors import InputError
+from qlora.folders import written_whole
 
 FILE_NAME = "questions.jsonl"
 _SHARPNESS = 20.0
@@ -165,9 +164,13 @@ def open_known(paper: Paper, embedder: MiniLM, index: Index) -> KnownQuestions |
         if found is None:
             vectors, pieces = embedder.encode_pieces([record["question"] for record in records])
             found = vectors, Pieces.pack(pieces)
-            for earlier in kept.parent.glob(f"{paper.id}.questions.*"):
-                shutil.rmtree(earlier, ignore_errors=True)
-            _save(kept, paper.id, *found)
+            # Those of earlier questions, and what a process that was killed while writing has left.
+            for hidden in ("", "."):
+                for earlier in kept.parent.glob(f"{hidden}{paper.id}.questions.*"):
+                    shutil.rmtree(earlier, ignore_errors=True)
+            with written_whole(kept) as folder:
+                np.save(folder / "vectors.npy", found[0])
+                found[1].save(folder)
     return KnownQuestions(records, *found, index)
 
 
@@ -179,17 +182,6 @@ def _load(folder: Path, count: int) -> tuple[np.ndarray, Pieces] | None:
         return None
     whole = len(pieces.codes) == len(pieces.scales) == (pieces.ends[-1] if len(pieces.ends) else 0)
     return (vectors, pieces) if whole and len(vectors) == len(pieces.ends) == count else None
-
-
-def _save(folder: Path, paper: str, vectors: np.ndarray, pieces: Pieces) -> None:
-    """Moved into place when complete."""
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".building-{paper}-"))
-    try:
-        np.save(temporary / "vectors.npy", vectors)
-        pieces.save(temporary)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_questions(path: Path) -> list[dict]:

@@ -125,7 +125,7 @@ class Search:
         return self.find(self.read(question), k)
 
     def find(self, reading: Reading, k: int, known: Mapping[int, float] | None = None) -> list[Hit]:
-        """The same for a question that is read already; ``known`` has for passages the cosine of the question with one
+        """The same for a question that is read already; ``known`` has for passages how alike the question is to one
         that they are known to answer, a further ranking."""
         passage_score: dict[int, float] = {}
         for number, cosine in self.index.nearest("passages", reading.vector, min(_DEEP * 2, len(self.index.chunks))):

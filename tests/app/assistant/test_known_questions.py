@@ -114,7 +114,7 @@ def test_the_vectors_are_computed_once(bread_known, embedder, monkeypatch):
             assert np.allclose(again().vectors, grounding.known.vectors, atol=1e-5)
     np.save(kept[0] / "vectors.npy", np.zeros((7, 384), np.float32))
     assert again().vectors.shape == (2, 384)
-    assert not list(index_folder().glob(".building-*"))
+    assert not list(index_folder().glob(".building-*")) and not list(index_folder().glob(".bread.questions.*"))
 
 
 def test_a_paper_without_known_questions_has_none(bread):
