@@ -8,6 +8,7 @@ an error, never left out.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ class Writer:
         self._height = figure.bbox.height
         self._matrices: dict[int, tuple[Transform, np.ndarray]] = {}
         self._markers: dict[str, str] = {}
+        self._ids = itertools.count()
 
     def elements(self) -> str:
         """The figure's artists in the order in which they are drawn.
@@ -120,8 +122,7 @@ class Writer:
         slack = 0.01
         if box[0] >= left - slack and box[2] <= right + slack and box[1] >= top - slack and box[3] <= bottom + slack:
             return drawn
-        name = f"{self._prefix}-clip{len(self._markers)}"
-        self._markers[name] = name
+        name = f"{self._prefix}-clip{next(self._ids)}"
         size = _rectangle(left, top, right - left, bottom - top)
         return f'<clipPath id="{name}"><rect {size}/></clipPath><g clip-path="url(#{name})">{drawn}</g>'
 
@@ -185,7 +186,7 @@ class Writer:
         shape, filled = marker_of(line.get_marker(), line.get_markersize())
         defined = ""
         if shape not in self._markers:
-            self._markers[shape] = f"{self._prefix}-mark{len(self._markers)}"
+            self._markers[shape] = f"{self._prefix}-mark{next(self._ids)}"
             defined = f'<defs><path id="{self._markers[shape]}" d="{shape}"/></defs>'
         edge = line.get_markeredgewidth()
         style = style_of(

@@ -157,6 +157,20 @@ def cake(tmp_path, small_pdf_bytes) -> Path:
     return path
 
 
+HERE = Path(__file__).parent
+EXAMS = tuple(HERE / f"{name}_questions.jsonl" for name in ("exam", "further_exam", "last_exam"))
+"""Questions that nothing was fitted on, by writers who knew no other questions."""
+HELD_OUT = HERE / "held_out_questions.jsonl"
+
+
+def seeds(*patterns: str) -> list[Path]:
+    """The papers in other forms, beside the folder in ``$QLORA_PAPERS``, whose names match one of the patterns; they
+    are not part of the repository."""
+    place = os.environ.get("QLORA_PAPERS")
+    folder = Path(place).expanduser().resolve().parent / "seeds" if place else None
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))] if folder else []
+
+
 def left_behind() -> list[str]:
     """Folders of the library that are none of its papers: what is being added or removed."""
     return [path.name for path in library_folder().glob(".*") if path.is_dir()]

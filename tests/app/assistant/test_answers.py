@@ -1,7 +1,5 @@
 """Questions and answers: the bars on the gold questions, and that every quote is where it is said to be."""
 
-from pathlib import Path
-
 import pytest
 
 from app.assistant.assistant import Assistant
@@ -10,9 +8,7 @@ from app.assistant.grounding import quote_is_on_page
 from app.assistant.known_questions import read_questions
 from app.assistant.readers.pdf import raw_text, read_pdf
 from qlora.errors import InputError
-
-HERE = Path(__file__).parent
-EXAMS = ("exam", "further_exam", "last_exam")
+from tests.app.assistant.conftest import EXAMS
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def test_bars_with_the_notes_alone(notes_report):
 
 def test_bars_on_questions_that_nothing_was_fitted_on(paper_assistant):
     """Written from the paper's text by others, who knew neither the gold questions nor the known ones."""
-    asked = [gold for name in EXAMS for gold in read_questions(HERE / f"{name}_questions.jsonl")]
+    asked = [gold for file in EXAMS for gold in read_questions(file)]
     report = evaluate(paper_assistant, asked)
     assert report.answerable >= 250 and report.unanswerable >= 120, "too few questions for these bars"
     assert report.recall_at_5 >= 0.95, report.readable()

@@ -3,7 +3,6 @@ kind of fault by itself."""
 
 import ast
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from app.assistant.checking.claims import names_in, pieces, words_of
 from app.assistant.checking.values import contradiction
 from app.assistant.evaluation import GOLD_QUESTIONS
 from app.assistant.known_questions import read_questions
+from tests.app.assistant.conftest import seeds
 
 HERE = Path(__file__).parent
 STATEMENTS = [json.loads(line) for line in (HERE / "labelled_statements.jsonl").read_text("utf-8").splitlines()]
@@ -77,8 +77,7 @@ def test_sentences_of_extractive_answers_are_supported(checker, paper_assistant)
 
 def transcript() -> str:
     """The older assistant's answer, which is not part of the repository."""
-    place = os.environ.get("QLORA_PAPERS")
-    found = sorted((Path(place).expanduser().resolve().parent / "seeds").glob("003_*")) if place else []
+    found = seeds("003_*")
     if not found:
         pytest.skip("needs the older assistant's transcript, beside the folder in QLORA_PAPERS")
     contents = re.findall(r"""^content=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", found[0].read_text("utf-8"), re.M)

@@ -1,7 +1,6 @@
 """Known questions: what they point at, what they tell, and that they are not those that the bars are measured on."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from app.assistant.index_folders import index_folder
 from app.assistant.known_questions import FILE_NAME, KnownQuestions, holds_answer, open_known, read_questions
 from app.assistant.question import parse
 from qlora.errors import InputError
+from tests.app.assistant.conftest import EXAMS, HELD_OUT
 
-HERE = Path(__file__).parent
 KNOWN = library.papers()[0].notes / FILE_NAME
 RISING = {"question": "What makes dough grow?", "pdf_page": 1, "keywords": ["yeast turns sugar"]}
 NOT_SAID = {"question": "How much salt goes into the dough?", "answerable": False}
@@ -34,7 +33,7 @@ def bread_known(bread):
 
 @pytest.mark.parametrize(
     "file",
-    [GOLD_QUESTIONS, *(HERE / f"{name}_questions.jsonl" for name in ("held_out", "exam", "further_exam", "last_exam"))],
+    [GOLD_QUESTIONS, HELD_OUT, *EXAMS],
     ids=lambda path: path.stem,
 )
 def test_what_is_measured_is_not_known(file):

@@ -1,8 +1,6 @@
 """The bars of the assistant from recognized pages alone: pages 6 and 26 of the paper, as somebody scanned them."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +8,8 @@ from app.assistant import library
 from app.assistant.assistant import Assistant
 from app.assistant.evaluation import GOLD_QUESTIONS, Report, evaluate
 from app.assistant.known_questions import holds_answer, read_questions
+from tests.app.assistant.conftest import EXAMS, HELD_OUT, seeds
 
-HERE = Path(__file__).parent
 PAGES = (6, 26)
 
 
@@ -25,13 +23,10 @@ class Asked:
 @pytest.fixture(scope="module")
 def asked(embedder, tmp_path_factory) -> Asked:
     """The questions that a passage of these pages answers, and those that the whole paper does not answer."""
-    place = os.environ.get("QLORA_PAPERS")
-    folder = Path(place).expanduser().resolve().parent / "seeds" if place else None
-    files = [path for number in ("000_*", "001_*") for path in (sorted(folder.glob(number)) if folder else [])]
+    files = seeds("000_*", "001_*")
     if len(files) != len(PAGES):
         pytest.skip("needs the recognized pages, beside the folder in QLORA_PAPERS")
-    others = (HERE / f"{name}_questions.jsonl" for name in ("held_out", "exam", "further_exam", "last_exam"))
-    every = [gold for file in (GOLD_QUESTIONS, *others) for gold in read_questions(file)]
+    every = [gold for file in (GOLD_QUESTIONS, HELD_OUT, *EXAMS) for gold in read_questions(file)]
     unanswerable = [gold for gold in read_questions(GOLD_QUESTIONS) if not gold["answerable"]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QLORA_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -51,7 +46,7 @@ def test_it_is_these_pages_that_answer(asked):
 
 def test_the_passage_is_found(asked):
     assert asked.report.recall_at_5 >= 0.95, asked.report.wrong
-    assert asked.report.mean_reciprocal_rank >= 0.88, asked.report.wrong  # 0.897 of 0.90 when this was written
+    assert asked.report.mean_reciprocal_rank >= 0.88, asked.report.wrong  # 0.888 when this was written; the bar is 0.90
     assert asked.report.page_cited >= 0.90, asked.report.wrong
 
 
