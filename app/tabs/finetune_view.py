@@ -17,7 +17,6 @@ from qlora import events
 
 MIB = 2**20
 _MEAN_OF_STEPS = 5
-_MOVES_LOOKED_AT = 200
 _SENTENCES_SHOWN = 4
 _TABLE_ROWS = 40
 
@@ -133,27 +132,34 @@ def pages_html(told: Story) -> str:
                 ms=statistics.median(move.milliseconds for move in told.moves),
             )
         )
-        latest = moves_in_words(told.moves[-_MOVES_LOOKED_AT:])[-_SENTENCES_SHOWN:]
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in reversed(latest))
+        # From the end, so that a long run costs no more than a short one.
+        latest = itertools.islice(itertools.groupby(reversed(told.moves), _occasion), _SENTENCES_SHOWN)
+        sentences = [_move_in_words(*occasion, [*group][::-1]) for occasion, group in latest]
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
         body += f'<p class="page-log-title">{escape(text.PAGES_LATEST)}</p><ul class="page-log">{items}</ul>'
     return f'<section class="pages"><h4>{escape(text.PAGES_TITLE)} {origin(common.MEASURED)}</h4>{body}</section>'
 
 
 def moves_in_words(moves: Sequence[events.PageMoved]) -> list[str]:
     """Moves as sentences; pages that moved for one reason, one after the other, share one."""
-    sentences = []
-    for (step, direction, reason), group in itertools.groupby(moves, lambda m: (m.step, m.direction, m.reason)):
-        numbers = _runs([move.page for move in group])
-        what = text.PAGE_REASONS.get((direction, reason))
-        if what is None:
-            what = text.PAGE_OTHER_REASON[direction].format(reason=reason)
-        one, in_a_row, many = text.PAGE_NUMBERS
-        pages = (one if numbers[0].isdigit() else in_a_row).format(page=numbers[0])
-        if len(numbers) > 1:
-            pages = many.format(pages=", ".join(numbers[:-1]), last=numbers[-1])
-        when = text.PAGE_STEP.format(step=step) if step else text.PAGE_BEFORE_FIRST
-        sentences.append(text.PAGE_MOVE.format(when=when, pages=pages, what=what))
-    return sentences
+    return [_move_in_words(*occasion, [*group]) for occasion, group in itertools.groupby(moves, _occasion)]
+
+
+def _occasion(move: events.PageMoved) -> tuple[int, str, str]:
+    return move.step, move.direction, move.reason
+
+
+def _move_in_words(step: int, direction: str, reason: str, moves: Sequence[events.PageMoved]) -> str:
+    numbers = _runs([move.page for move in moves])
+    what = text.PAGE_REASONS.get((direction, reason))
+    if what is None:
+        what = text.PAGE_OTHER_REASON[direction].format(reason=reason)
+    one, in_a_row, many = text.PAGE_NUMBERS
+    pages = (one if numbers[0].isdigit() else in_a_row).format(page=numbers[0])
+    if len(numbers) > 1:
+        pages = many.format(pages=", ".join(numbers[:-1]), last=numbers[-1])
+    when = text.PAGE_STEP.format(step=step) if step else text.PAGE_BEFORE_FIRST
+    return text.PAGE_MOVE.format(when=when, pages=pages, what=what)
 
 
 def _runs(numbers: Sequence[int]) -> list[str]:

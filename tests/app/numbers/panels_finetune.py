@@ -113,7 +113,7 @@ def plan_of_the_demo() -> Panel:
 
 def cards_of_a_run() -> Panel:
     begun = datetime.datetime.fromtimestamp(started().time, datetime.UTC)
-    taken = recording().log[-1].time - started().time
+    taken = round(recording().log[-1].time - started().time)
     losses, last = [step.loss for step in steps()], steps()[-1]
     first, now = statistics.fmean(losses[:5]), statistics.fmean(losses[-5:])
     seconds = statistics.median(step.step_seconds for step in steps())
@@ -131,7 +131,7 @@ def cards_of_a_run() -> Panel:
         },
         alone=[
             last.step, now, statistics.median(step.tokens / step.step_seconds for step in steps()), mib(last, *PARTS),
-            last.pages_on_device, [round(taken) // 60, round(taken) % 60],
+            last.pages_on_device, [taken // 60, taken % 60] if taken >= 60 else taken,
         ],
     )  # fmt: skip
 
