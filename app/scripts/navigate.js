@@ -17,6 +17,11 @@
     else if (tries) setTimeout(() => when(found, act, tries - 1), 50);
   };
 
+  // Occasions to draw (app/tabs/viewport.py) are hidden buttons; the first may come before the page has them.
+  const PAGE_BUILT_TRIES = 2000;
+  const arise = (...occasions) => occasions.forEach((name) =>
+    when(() => document.getElementById(name), (button) => button.click(), PAGE_BUILT_TRIES));
+
   // Panels above the place may be drawn after it was reached, and push it away; until the visitor moves, it comes back.
   const SETTLED_MS = 10000;
   let moved = 0;
@@ -87,7 +92,7 @@
       history.replaceState(history.state, '', location.pathname + (query ? '?' + query : '') + location.hash);
     },
   };
-  window.qloraPage = Object.assign(window.qloraPage || {}, {openTab, ask, address});
+  window.qloraPage = Object.assign(window.qloraPage || {}, {openTab, ask, address, arise});
 
   document.addEventListener('click', (event) => {
     const button = event.target.closest('button[role=tab][data-tab-id], .overflow-dropdown > button');

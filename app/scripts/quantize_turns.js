@@ -11,7 +11,7 @@
   };
 
   // Resolves when it is the panel's turn; never for a change that a later one has overtaken.
-  window.quantizeTurn = (id) => new Promise((go) => {
+  const turn = (id) => new Promise((go) => {
     const mine = latest[id] = {};
     const started = performance.now();
     const look = () => {
@@ -24,7 +24,7 @@
 
   // A panel is drawn by a click on its hidden button (app/tabs/quantize.py).
   window.quantizeTurns = (panels) => panels.forEach(async (id) => {
-    await window.quantizeTurn(id);
-    document.getElementById(`${id}-turn`).click();
+    await turn(id);
+    window.qloraPage.arise(`${id}-turn`);
   });
 })();

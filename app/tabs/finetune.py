@@ -213,8 +213,9 @@ def build(blocks: gr.Blocks) -> None:
     ]  # fmt: skip
     previewed = {"fn": preview, "inputs": form, "outputs": [plan_html, yaml_code, start_button], **quiet}
     preset.input(lambda name: field_values(preset_config(name)), preset, fields, **quiet).then(**previewed)
-    for component in (*fields, upload):
-        component.change(**previewed)
+    gr.on(
+        [component.change for component in (*fields, upload)] + [blocks.load], **previewed, trigger_mode="always_last"
+    )
     start_button.click(start, form, [shown, started_html, drawn], **quiet).then(refresh, [shown, drawn], seen, **quiet)
     stop_button.click(stop, shown, started_html, **quiet).then(refresh, [shown, drawn], seen, **quiet)
     timer.tick(refresh, [shown, drawn], seen, concurrency_limit=None, **quiet)
@@ -222,7 +223,6 @@ def build(blocks: gr.Blocks) -> None:
     narrow, width_changed = viewport.watch(blocks, TAB_ID)
     shown_anew = {"fn": refresh, "inputs": [shown, drawn], "outputs": seen, **quiet}
     finetune_runs.wire(lists, shown, drawn, started_html, shown_anew, narrow, width_changed)
-    blocks.load(**previewed)
     asked = ask_button.click(ask, [shown, prompt, tokens], [answers_box, ask_button, ask_stop], **quiet)
     ask_stop.click(
         lambda: (gr.Button(interactive=True), gr.Button(visible=False)),

@@ -1,6 +1,7 @@
 """The Memory tab: the paper's Figure 6 from a formula, and an estimate for any model and setting."""
 
 import functools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,13 @@ TITLE = text.TITLE
 SHAPES = {shape.name: shape for shape in (SMOLLM2_135M, *LLAMA.values())}
 _FIRST = LLAMA["7B"]
 _LARGEST_CONFIG = 2 * 2**20
+
+_FIELDS = {
+    name: [*(getattr(shape, field) for field in text.SHAPE_FIELDS), shape.tied_embeddings]
+    for name, shape in SHAPES.items()
+}
+# A preset's numbers; own numbers stay as they are.
+_FILL_IN_SHAPE = f"(model, ...own) => ({json.dumps(_FIELDS)})[model] ?? own"
 
 
 def build(blocks: gr.Blocks) -> None:
@@ -76,42 +84,36 @@ def build(blocks: gr.Blocks) -> None:
     ]
     panels = [own, comparison, saved]
     quiet = viewport.QUIET | {"queue": False, "trigger_mode": "always_last"}
-    redraw = {"fn": draw_own, "inputs": settings, "outputs": panels, "js": viewport.FILL_IN, **quiet}
+    changed = viewport.occasion(blocks, "memory-changed")
+    redraw = {"js": viewport.arise(changed), **quiet}
     free = (method, rank, batch, sequence, optimizer, checkpointing, double_quantization)
-    gr.on([control.input for control in free] + [width_changed.click], **redraw)
-    gr.on([control.input for control in (*sizes, tied)], lambda: text.OWN_MODEL, None, model, **quiet).then(**redraw)
-    model.input(fill_in_shape, model, [*sizes, tied], **quiet).then(**redraw)
+    gr.on(
+        [control.input for control in free] + [changed.click, width_changed.click],
+        draw_own,
+        settings,
+        panels,
+        js=viewport.FILL_IN,
+        **quiet,
+    )
+    shape = [*sizes, tied]
+    own_model = f"() => {json.dumps(text.OWN_MODEL)}"
+    gr.on([control.input for control in shape], None, None, model, js=own_model, **quiet).then(None, **redraw)
+    fill_in = {"fn": None, "inputs": [model, *shape], "outputs": shape, "js": _FILL_IN_SHAPE, **quiet}
+    model.input(**fill_in).then(None, **redraw)
     found = [known, model, unread]
     for trigger, reading, source in (
         (read.click, read_name, name),
         (name.submit, read_name, name),
         (config.upload, read_config, config),
     ):
-        trigger(reading, source, found, show_progress="hidden", api_visibility="private").then(**redraw)
+        asked = trigger(reading, source, found, show_progress="hidden", api_visibility="private")
+        asked.then(None, **redraw)
     for drawn, place in ((memory_figure6.panel, figure), (memory_panels.measured_panel, measured)):
-        redraw_alone = {"fn": drawn, "inputs": [narrow], "outputs": [place], "js": viewport.FILL_IN, **quiet}
-        width_changed.click(**redraw_alone)
-        blocks.load(**redraw_alone)
+        gr.on([blocks.load, width_changed.click], drawn, narrow, place, js=viewport.FILL_IN, **quiet)
     named = {"model": model, "method": method, "rank": rank, "batch": batch, "tokens": sequence}
     named |= {"optimizer": optimizer, "checkpointing": checkpointing, "nested": double_quantization, "tied": tied}
     restored = address.keep(blocks, named | dict(zip(text.SHAPE_FIELDS, sizes, strict=True)))
-    restored.then(**redraw | {"fn": open_with, "outputs": [*sizes, tied, *panels]})
-
-
-def fill_in_shape(model: str) -> list:
-    """The preset's numbers for the fields of the shape; own numbers stay as they are."""
-    if model not in SHAPES:
-        return [gr.skip()] * (len(text.SHAPE_FIELDS) + 1)
-    shape = SHAPES[model]
-    return [*(getattr(shape, field) for field in text.SHAPE_FIELDS), shape.tied_embeddings]
-
-
-def open_with(model: str, *settings) -> tuple:
-    """The fields of a preset's shape and the panels, in one answer: what a page that opens waits for."""
-    filled = fill_in_shape(model)
-    if model in SHAPES:
-        settings = (*filled, *settings[len(filled) :])
-    return *filled, *draw_own(model, *settings)
+    restored.then(**fill_in).then(None, **redraw)
 
 
 def read_name(name: str | None) -> tuple:

@@ -165,17 +165,10 @@ def build(blocks: gr.Blocks) -> None:
     width_changed.click(show, watch, shown, js=viewport.FILL_IN, queue=False, **quiet)
     start_button.click(start, budget, [source, said], **quiet)
     stop_button.click(stop, source, said, **quiet)
-    for event in (blocks.load, width_changed.click):
-        event(step_html, narrow, step, js=viewport.FILL_IN, queue=False, **quiet)
-    redraw = {"fn": cost_html, "inputs": [*settings, narrow], "outputs": cost, "js": viewport.FILL_IN}
-    gr.on(
-        [control.input for control in settings] + [width_changed.click],
-        **redraw,
-        queue=False,
-        trigger_mode="always_last",
-        **quiet,
-    )
-    blocks.load(**redraw, queue=False, **quiet)
+    drawn_alone = {"js": viewport.FILL_IN, "queue": False, "trigger_mode": "always_last", **quiet}
+    opened = [blocks.load, width_changed.click]
+    gr.on(opened, step_html, narrow, step, **drawn_alone)
+    gr.on([control.input for control in settings] + opened, cost_html, [*settings, narrow], cost, **drawn_alone)
 
 
 def _own_limit() -> tuple[gr.Slider, gr.Button, gr.Button, gr.HTML]:

@@ -22,7 +22,7 @@ def build(blocks: gr.Blocks) -> None:
     """The story from top to bottom; controls stay beside what they change. All is drawn after the page is painted."""
     gr.HTML(f"<h2>{text.HEADING}</h2><p class='lead'>{text.LEAD}</p>")
     narrow, width_changed = viewport.watch(blocks, TAB_ID)
-    step, bits, draw_construction = _build_construction(narrow, width_changed)
+    step, bits, construction = _build_construction(blocks, narrow, width_changed)
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280, elem_id="quantize-controls"):
             source, setting, trouble, about = _controls()
@@ -59,43 +59,34 @@ def build(blocks: gr.Blocks) -> None:
     )
     model, layer, matrix, upload, tensor, numbers = source
     fitted = [layer, matrix, upload, tensor, numbers]
-    offered = gr.on(
-        [model.input, upload.upload, upload.clear],
-        quantize_redraw.offer,
-        [model, layer, matrix, upload],
-        fitted,
-        **_QUIET,
-    )
     named = {"weights": model, "layer": layer, "matrix": matrix, "run": run, "outlier": size, "place": place}
     named |= dict(zip(("type", "block", "double"), setting, strict=True))
     restored = address.keep(blocks, named | {"scales": double_step, "step": step, "bits": bits})
-    restored.then(**draw_construction)
-    arranged = restored.then(quantize_redraw.offer, [model, layer, matrix, upload], fitted, **_QUIET)
-    changes = [control.input for control in (layer, matrix, tensor, *setting)]
-    changes += [numbers.change, width_changed.click]  # a text box has no input when text is pasted into it
-    take_turns = f"() => {{ quantizeTurns({[panels[0].elem_id for *_, panels in drawn]}); return []; }}"
-    gr.on(changes, None, js=take_turns, **_QUIET)
-    offered.then(None, js=take_turns, **_QUIET)
+    turns = []
     for draw, own, panels in drawn:
-        inputs = [*source, *setting, *own, narrow]
-        turn = gr.Button(visible="hidden", elem_id=f"{panels[0].elem_id}-turn")
+        turn = viewport.occasion(blocks, f"{panels[0].elem_id}-turn")
+        turns.append(panels[0].elem_id)
         # The outlier's sliders are followed in the browser.
         moved = [control.input for control in own] if draw is not quantize_redraw.draw_outlier else []
+        inputs = [*source, *setting, *own, narrow]
         gr.on([turn.click, *moved], draw, inputs, panels, js=viewport.FILL_IN, **_QUIET)
-        # A tab that has not been opened yet has no buttons.
-        arranged.then(draw, inputs, panels, js=_in_turn(panels[0]), **_QUIET)
+    take_turns = {"fn": None, "js": f"() => {{ quantizeTurns({turns}); return []; }}", **_QUIET}
+    changes = [control.input for control in (model, layer, matrix, tensor, *setting)]
+    changes += [numbers.change, width_changed.click]  # a text box has no input when text is pasted into it
+    gr.on(changes, **take_turns)
+    # A model is drawn at once; meanwhile its controls are fitted to it, as the drawing fits their values by itself.
+    offer = {"fn": quantize_redraw.offer, "inputs": [model, layer, matrix, upload], "outputs": fitted, **_QUIET}
+    model.input(**offer)
+    gr.on([upload.upload, upload.clear], **offer).then(**take_turns)
+    restored.then(**take_turns)
+    restored.then(**offer)
+    restored.then(None, js=viewport.arise(construction), **_QUIET)
 
 
-def _in_turn(panel: gr.HTML) -> str:
-    """`viewport.FILL_IN` when it is the panel's turn to be drawn (``app/scripts/quantize_turns.js``)."""
-    return f"""async (...values) => {{
-      await quantizeTurn("{panel.elem_id}");
-      return ({viewport.FILL_IN})(...values);
-    }}"""
-
-
-def _build_construction(narrow: gr.Checkbox, width_changed: gr.Button) -> tuple[gr.Radio, gr.Slider, dict]:
-    """The stepper: its two controls, and the listener that draws the step they stand at."""
+def _build_construction(
+    blocks: gr.Blocks, narrow: gr.Checkbox, width_changed: gr.Button
+) -> tuple[gr.Radio, gr.Slider, gr.Button]:
+    """The stepper: its two controls, and the occasion that draws the step they stand at."""
     gr.HTML(
         f'<h3 class="panel-title">{story_text.CONSTRUCTION_TITLE}</h3>'
         + markup.conclusion(story_text.CONSTRUCTION_LEAD)
@@ -113,14 +104,15 @@ def _build_construction(narrow: gr.Checkbox, width_changed: gr.Button) -> tuple[
         following = gr.Button(story_text.NEXT, size="sm", variant="primary", elem_id="quantize-next")
     outputs = [construction, previous, following]
     draw = quantize_redraw.draw_construction
-    redraw = {"fn": draw, "inputs": [bits, step, narrow], "outputs": outputs, "js": viewport.FILL_IN, **_QUIET}
-    gr.on([bits.input, step.input, width_changed.click], **redraw)
+    changed = viewport.occasion(blocks, "quantize-construction-changed")
+    occasions = [bits.input, step.input, changed.click, width_changed.click]
+    gr.on(occasions, draw, [bits, step, narrow], outputs, js=viewport.FILL_IN, **_QUIET)
     for button, by in ((previous, -1), (following, 1)):
         move = (
             f"(step) => {{ const all = {list(story_text.STEPS)!r}; return all[all.indexOf(step) + ({by})] ?? step; }}"
         )
-        button.click(None, step, step, js=move, **_QUIET).then(**redraw)
-    return step, bits, redraw
+        button.click(None, step, step, js=move, **_QUIET).then(None, js=viewport.arise(changed), **_QUIET)
+    return step, bits, changed
 
 
 def _controls() -> tuple[list, list, gr.HTML, gr.HTML]:

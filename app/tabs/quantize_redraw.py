@@ -50,9 +50,10 @@ class Choice(NamedTuple):
         Raises:
             InputError: they cannot.
         """
-        chosen = quantize_sources.choose(
-            self.model, int(self.layer), self.matrix, self.uploaded, self.tensor, self.numbers
-        )
+        layer, matrix = int(self.layer), self.matrix
+        if self.model in quantize_weights.MODELS:
+            *_, layer, matrix = _fit(self.model, layer, matrix)
+        chosen = quantize_sources.choose(self.model, layer, matrix, self.uploaded, self.tensor, self.numbers)
         quantize_sources.weights(chosen)
         return chosen
 
@@ -61,17 +62,28 @@ class Choice(NamedTuple):
         return self.data_type, int(self.block_size)
 
 
+def _fit(model: str, layer: int, matrix: str) -> tuple[int, list[str], int, str]:
+    """How many layers a model has, its matrices, and the chosen ones of both, or the first where it has none of those.
+
+    Raises:
+        InputError: its file cannot be read.
+    """
+    known = quantize_weights.matrices(model)
+    last = max(number for number, _ in known)
+    names = [name for name in text.MATRICES if (1, name) in known]
+    return last, names, layer if layer <= last else 1, matrix if matrix in names else FIRST_MATRIX
+
+
 def offer(model: str, layer: int, matrix: str, uploaded: str | None) -> tuple[dict, dict, dict, dict, dict]:
     """Show the controls of the chosen source, fitted to what it has; what is wrong with it is said by `draw_levels`."""
     packaged = model in quantize_weights.MODELS
     layers, matrices, tensor = {"visible": packaged}, {"visible": packaged}, {"visible": False, "choices": []}
     try:
         if packaged:
-            known = quantize_weights.matrices(model)
-            names = [name for name in text.MATRICES if (1, name) in known]
-            last = max(number for number, _ in known)
-            layers |= {"maximum": last, "value": layer if layer <= last else 1}
-            matrices |= {"choices": names, "value": matrix if matrix in names else FIRST_MATRIX}
+            last, names, *fitting = _fit(model, layer, matrix)
+            # What fits is left alone: the visitor may have moved it meanwhile.
+            layers |= {"maximum": last} | ({} if fitting[0] == layer else {"value": fitting[0]})
+            matrices |= {"choices": names} | ({} if fitting[1] == matrix else {"value": fitting[1]})
         elif model == source_text.UPLOAD and uploaded:
             found = quantize_sources.offered(uploaded)
             tensor = {"visible": True, "choices": found, "value": found[0][1]}

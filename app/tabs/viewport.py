@@ -1,4 +1,11 @@
-"""Which of two widths a chart is drawn for: a wide chart scaled down to a telephone has letters of 4 pixels."""
+"""When a panel is drawn again, and for which of two widths: a wide chart scaled down to a telephone has letters of 4
+pixels.
+
+A panel is drawn by one listener, whatever the occasion. Gradio's page waits for a listener's answer before it asks that
+listener again; answers of two listeners come in any order, and an older one would stay on the page.
+"""
+
+import json
 
 import gradio as gr
 
@@ -21,7 +28,7 @@ _CLICK_WHEN_CROSSED = f"""() => {{
     timer = setTimeout(() => {{
       if (query.matches === drawn) return;
       drawn = query.matches;
-      document.getElementById("NAME-width-changed").click();
+      window.qloraPage.arise("NAME-width-changed");
     }}, 250);
   }});
 }}"""
@@ -39,6 +46,26 @@ def watch(blocks: gr.Blocks, name: str) -> tuple[gr.Checkbox, gr.Button]:
         events that redraw.
     """
     narrow = gr.Checkbox(visible="hidden", container=False)
-    crossed = gr.Button(visible="hidden", elem_id=f"{name}-width-changed")
+    crossed = occasion(blocks, f"{name}-width-changed")
     blocks.load(None, js=_CLICK_WHEN_CROSSED.replace("NAME", name))
     return narrow, crossed
+
+
+def occasion(blocks: gr.Blocks, name: str) -> gr.Button:
+    """A hidden button that stands for an occasion to draw: its ``click`` is among a listener's events, and what leads
+    to the occasion ends with ``js=arise(button)``.
+
+    Args:
+        blocks: the page.
+        name: the button's element id, unique on the page.
+    """
+    button = gr.Button(visible="hidden", elem_id=name)
+    # Of a tab that has not been opened yet nothing is on the page, and what is not there cannot be clicked.
+    button.parent.children.remove(button)
+    blocks.add(button)
+    return button
+
+
+def arise(button: gr.Button) -> str:
+    """The script that clicks it (``app/scripts/navigate.js``)."""
+    return f"() => {{ window.qloraPage.arise({json.dumps(button.elem_id)}); return []; }}"

@@ -165,24 +165,6 @@ def test_bad_numbers_stand_in_place_as_a_sentence(change, sentence):
     assert comparison == savings == ""
 
 
-def test_a_page_that_opens_with_a_preset_takes_its_shape():
-    count = len(text.SHAPE_FIELDS) + 1
-    opened = tab.open_with(*choose(model="LLaMA 65B"))
-    assert list(opened[:count]) == tab.fill_in_shape("LLaMA 65B")
-    expected = estimate(LLAMA["65B"], EstimateOptions()).peak_bytes / 2**30
-    assert f"{expected:,.1f} GiB" in words(opened[count])
-    own = tab.open_with(*choose(model=text.OWN_MODEL, layers=31))
-    assert own[0] == gr.skip() and text.OWN_MODEL_IN_A_SENTENCE in words(own[count])
-
-
-def test_presets_fill_in_the_shape():
-    values = tab.fill_in_shape("LLaMA 65B")
-    assert values[0] == 8192
-    assert values[1] == 80
-    assert values[-1] is False
-    assert len(tab.fill_in_shape(text.OWN_MODEL)) == len(values)
-
-
 def test_cards_that_the_paper_names():
     """65B in 16 bits needs more than 780 GB (section 1); with QLoRA less than 48 GB (abstract)."""
     shape = LLAMA["65B"]

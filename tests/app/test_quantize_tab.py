@@ -17,6 +17,7 @@ from app.tabs import quantize_weights as weights
 from app.text import quantize as text
 from app.text import quantize_sources as source_text
 from app.text import quantize_story as story_text
+from qlora.errors import InputError
 
 EMBEDDING = text.EMBEDDING_MODEL
 UP = "feed-forward: up"
@@ -163,11 +164,18 @@ def test_drawings_tell_different_ids_on_one_page():
 def test_offered_controls_follow_the_source():
     layer, matrix, upload, tensor, numbers = tab.offer(EMBEDDING, 20, "feed-forward: gate", None)
     assert (layer["maximum"], layer["value"]) == (6, 1)
-    assert tab.offer(EMBEDDING, 5, UP, None)[0]["value"] == 5, "a layer that the model has stays chosen"
+    assert not any("value" in moved for moved in tab.offer(EMBEDDING, 5, UP, None)[:2]), "what the model has stays"
     assert "feed-forward: gate" not in matrix["choices"]
     assert (matrix["value"], layer["visible"], upload["visible"], numbers["visible"]) == (UP, True, False, False)
     layer, matrix, upload, tensor, numbers = tab.offer(source_text.TYPE, 1, UP, None)
     assert (layer["visible"], matrix["visible"], tensor["visible"], numbers["visible"]) == (False, False, False, True)
+
+
+def test_a_model_is_drawn_before_its_controls_fit():
+    places = (20, "feed-forward: gate"), (1, UP)
+    told = [html(tab.draw_levels, model=EMBEDDING, layer=layer, matrix=matrix) for layer, matrix in places]
+    beyond, fitting = (re.sub(r"<[^>]+>", " ", page) for page in told)
+    assert beyond == fitting
 
 
 def test_sliders_are_fitted_to_few_numbers():
@@ -241,7 +249,8 @@ def test_not_a_number_in_the_weights(weights_file):
 
 def test_layer_that_the_model_does_not_have(weights_file):
     model_of(weights_file, torch.randn(8, 64))
-    assert "Choose a layer from 1 to 2" in draw(tab.draw_levels, layer=9)[1]
+    with pytest.raises(InputError, match="Choose a layer from 1 to 2"):
+        weights.matrix(EMBEDDING, 9, UP)
 
 
 def test_file_that_is_replaced_is_read_again(weights_file):

@@ -9,8 +9,11 @@ from playwright.sync_api import expect
 
 from app.interface import TABS
 from app.text import memory as memory_text
+from app.text import quantize_story as story_text
 from app.text import start as start_text
 from app.text import tour
+from qlora.memory.estimate import EstimateOptions, estimate
+from qlora.memory.shapes import LLAMA
 from tests.end_to_end.test_page import open_tab
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
@@ -73,9 +76,45 @@ def test_a_view_is_shared_by_its_address(page, server):
     page.goto(page.url)
     expect(told).to_have_text(words)
     assert rank.input_value() == "16"
+    page.goto(f"{server.url}/?tab=memory&model=LLaMA+65B")
+    expected = estimate(LLAMA["65B"], EstimateOptions()).peak_bytes / 2**30
+    expect(told).to_contain_text(f"LLaMA 65B needs {expected:,.1f} GiB")
     page.goto(f"{server.url}/?tab=memory&rank=9999&method=%3Cb%3E&tokens=x")
     expect(told).to_contain_text("5.7 GiB")
     assert rank.input_value() == "64", "a value that the control cannot take is passed over"
+
+
+@pytest.mark.parametrize(
+    "tab, name, control, sent, panel",
+    [
+        ("memory", "rank", "#memory-rank", '"paged-adamw-32bit"', "#memory-own"),
+        ("quantize", "bits", "#quantize-bits", story_text.STEPS[0], "#quantize-construction"),
+    ],
+)
+def test_what_a_visitor_changes_while_the_first_view_is_drawn_stays(page, server, tab, name, control, sent, panel):
+    """The answer to the first question comes late: when the control has been moved already."""
+    told = page.locator(panel).locator(".conclusion")
+    page.goto(f"{server.url}/?tab={tab}&{name}=6")
+    asked_for = told.inner_text()
+    held = []
+
+    def hold_the_first(route):
+        held.append(route) if not held and sent in (route.request.post_data or "") else route.continue_()
+
+    page.route("**/gradio_api/**/predict*", hold_the_first)
+    page.goto(f"{server.url}/?tab={tab}")
+    number = page.locator(f"{control} input[type=number]")
+    number.wait_for()
+    while not held:
+        page.wait_for_timeout(100)
+    number.fill("6")
+    number.press("Enter")
+    page.wait_for_url(f"**{name}=6**")
+    page.wait_for_timeout(1000)  # for an answer that would not wait for the first
+    with page.expect_response(lambda response: response.request == held[0].request):
+        held[0].continue_()
+    page.wait_for_timeout(1000)
+    expect(told).to_have_text(asked_for)
 
 
 def test_a_panel_asks_the_paper(page):
