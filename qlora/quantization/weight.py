@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -62,6 +62,14 @@ class QuantizedWeight:
     def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Decode to `dtype` (default: the weight's dtype before quantization), shape `self.shape`."""
         return ops.dequantize(*self.tensors(), self.block_size, self.shape, dtype or self.dtype)
+
+    def double_quantized(self) -> "QuantizedWeight":
+        """The weight with its absmax values quantized to 8 bits, `self` where they are already; codes are shared."""
+        if self.double_quantization:
+            return self
+        absmax, nested_absmax, offset = ops.quantize_absmax(self.absmax)
+        nested_codebook = codebooks.dynamic_map().to(self.absmax.device)
+        return replace(self, absmax=absmax, nested_absmax=nested_absmax, offset=offset, nested_codebook=nested_codebook)
 
     def to_bitsandbytes(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors under the keys of a bitsandbytes checkpoint; see `bitsandbytes_format.to_bitsandbytes`."""
@@ -124,28 +132,24 @@ def quantize(
         raise ValueError(f"{name}: expected a dense tensor, got {got}")
     if weights.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"{name}: expected float32, float16 or bfloat16, got {weights.dtype}")
-    device = weights.device
     thresholds, order = codebooks.decision_thresholds(quant_type)
     codes, absmax = _quantize_in_slices(weights.detach(), thresholds, order, block_size)
     if not torch.isfinite(absmax).all():  # NaN and infinity reach their block's absmax
         bad = (~torch.isfinite(weights)).sum().item()
         raise ValueError(f"{name}: expected finite numbers, got {bad} NaN or infinite of {weights.numel()}")
-    nested_absmax = offset = nested_codebook = None
-    if double_quantization:
-        nested_codebook = codebooks.dynamic_map().to(device)
-        absmax, nested_absmax, offset = ops.quantize_absmax(absmax)
-    return QuantizedWeight(
+    plain = QuantizedWeight(
         codes=codes,
         absmax=absmax,
-        nested_absmax=nested_absmax,
-        offset=offset,
-        nested_codebook=nested_codebook,
-        codebook=codebooks.codebook(quant_type).to(device),
+        nested_absmax=None,
+        offset=None,
+        nested_codebook=None,
+        codebook=codebooks.codebook(quant_type).to(weights.device),
         quant_type=quant_type,
         block_size=block_size,
         shape=weights.shape,
         dtype=weights.dtype,
     )
+    return plain.double_quantized() if double_quantization else plain
 
 
 def check_format(quant_type: str, block_size: int, name: str) -> None:

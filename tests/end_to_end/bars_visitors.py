@@ -93,6 +93,9 @@ async def _visitors(url: str, clicks: Sequence[Click], number: int, rounds: int)
     # A connection that is kept may be closed by the server in the moment when it is used again.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_SECONDS, limits=limits) as client:
+        # Who clicks has opened the page: the server knows the session.
+        for session in sessions:
+            errors += await _failed(client, {**clicks[0].seen[0], "session_hash": session})
         for _ in range(rounds):
             made = [clicks[one % len(clicks)].bodies(session, next(settings)) for one, session in enumerate(sessions)]
             done = await asyncio.gather(*(_click(client, *bodies) for bodies in made))

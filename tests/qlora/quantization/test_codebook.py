@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from qlora.quantization.blockwise import rank_among
 from qlora.quantization.codebook import CODEBOOKS, bits_of, codebook, decision_thresholds, dynamic_map, normal_float
 
 
@@ -33,6 +34,17 @@ def test_levels_equal_bitsandbytes():
 def test_fp4_with_three_exponent_bits_holds_powers_of_two():
     magnitudes = codebook("fp4-e3m0").abs().unique()
     assert magnitudes.tolist() == [0.0, *(2.0**-i for i in range(6, -1, -1))]
+
+
+@pytest.mark.parametrize("name", CODEBOOKS)
+def test_ranks_are_those_of_a_search(name):
+    """On and beside every threshold, at both ends, and in between."""
+    thresholds, _ = decision_thresholds(name)
+    ends = torch.tensor([-1.0, -0.0, 0.0, 1.0])
+    beside = [torch.nextafter(thresholds, torch.tensor(to)) for to in (-9.0, 9.0)]
+    random = torch.rand(100_000, generator=torch.manual_seed(0)) * 2 - 1
+    values = torch.cat([ends, thresholds, *beside, random, random * 1e-3]).clamp(-1, 1)
+    assert torch.equal(rank_among(thresholds, values), torch.bucketize(values, thresholds, out_int32=True))
 
 
 @pytest.mark.parametrize("name", CODEBOOKS)
