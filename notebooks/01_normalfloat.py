@@ -54,7 +54,7 @@ import torch
 from safetensors import safe_open
 
 import qlora
-from app.assistant.embedding import model_folder
+from app.assistant.embedding_package import model_folder
 from app.assistant.paper import PAPERS_FOLDER
 from app.charts.canvas import add_bar, blank, legend, plot_area
 from app.charts.palette import INK, PALETTE

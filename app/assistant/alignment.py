@@ -38,6 +38,11 @@ class Pieces:
         codes = np.round(rows / scales[:, None]).astype(np.int8)
         return cls(codes, scales, np.cumsum([len(rows) for rows in vectors], dtype=np.int64))
 
+    def of(self, sentence: int) -> np.ndarray:
+        """The vectors of one sentence's pieces: (pieces, 384) fp32."""
+        rows, _ = self._rows([sentence])
+        return self.codes[rows] * self.scales[rows, None]
+
     def only(self, sentences: Sequence[int]) -> "Pieces":
         """The pieces of these sentences alone."""
         rows, lengths = self._rows(sentences)

@@ -71,7 +71,7 @@ class Assistant(Asking):
         Raises:
             InputError: see :meth:`open`.
         """
-        index = open_index(self.paper, self.find_pdf().path, self.embedder, progress)
+        index = open_index(self.paper, self.find_pdf().path, self.embedder, progress, ask=False)
         open_known(self.paper, self.embedder, index)
         return index
 

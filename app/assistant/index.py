@@ -11,9 +11,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import threading
 import uuid
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from app.assistant.alignment import Pieces
+from app.assistant.chroma_folder import Client, client_of, entries_of, let_go
 from app.assistant.chunking import Chunk, chunk_pages
 from app.assistant.embedding import MiniLM
 from app.assistant.index_folders import (
@@ -38,15 +37,13 @@ from app.assistant.readers.guarded import read_guarded
 from app.assistant.readers.notes import read_notes
 from app.assistant.readers.page import Page
 from app.assistant.terms import abbreviations
+from app.assistant.vectors import Known, known_vectors, sentences_to_embed, vectors_of
 from app.assistant.vectors import rewordings as find_rewordings
-from app.assistant.vectors import sentences_to_embed, vectors_of
 from qlora.errors import InputError
 
 NEEDED_BYTES = 64 * 2**20
 """Free space asked for before building: an index of one paper takes about 30 MiB."""
 _KEPT = 4
-_clients: "dict[Path, _Client]" = {}
-_clients_lock = threading.Lock()
 
 
 @dataclass
@@ -68,7 +65,7 @@ class Index:
     sentence_chunk: list[int]
     sentence_of: list[tuple[int, int]]
     pieces: Pieces
-    client: "_Client"
+    client: Client
     folder: Path
 
     def nearest(self, collection: str, vector: np.ndarray, count: int) -> list[tuple[int, float]]:
@@ -104,6 +101,7 @@ def open_index(
     embedder: MiniLM,
     progress: Callable[[float], None] = lambda fraction: None,
     anew: bool = False,
+    ask: bool = True,
 ) -> Index:
     """The paper's index, built first where there is none that fits.
 
@@ -113,6 +111,8 @@ def open_index(
         embedder: makes the vectors.
         progress: called with the share of the vectors that are computed, 0 to 1; not at all when nothing is built.
         anew: build it even where one fits, which then is removed; who has that one open can go on asking it.
+        ask: see whether one that fits answers; without it, whether its database is whole, which takes no import of
+            Chroma (most of a second).
 
     Raises:
         InputError: the paper or its notes cannot be read, or there is no room for the index.
@@ -124,12 +124,12 @@ def open_index(
         made_from = fingerprint(paper, pdf, embedder.sha256)
         key = key_of(made_from)
         earlier = list(folders_of(paper, key))
-        index = None if anew else next((i for folder in earlier if (i := _load(folder, paper, made_from))), None)
+        index = None if anew else next((i for folder in earlier if (i := _load(folder, paper, made_from, ask))), None)
         if index is None:
             # A name of its own each time: Chroma remembers a folder whose database it once failed to open.
             folder = index_folder() / f"{paper.id}-{key}-{uuid.uuid4().hex[:8]}"
-            _build(folder, paper, pdf, embedder, made_from, progress)
-            index = _load(folder, paper, made_from)
+            _build(folder, paper, pdf, embedder, made_from, progress, {} if anew else _known(paper, embedder))
+            index = _load(folder, paper, made_from, ask=True)
             if index is None:
                 raise RuntimeError(f"the index just built in {folder} does not answer")
         for folder in earlier:
@@ -140,8 +140,9 @@ def open_index(
         return index
 
 
-def _load(folder: Path, paper: Paper, made_from: dict) -> Index | None:
-    """The index in ``folder``, or None when it was made from something else or does not answer."""
+def _load(folder: Path, paper: Paper, made_from: dict, ask: bool) -> Index | None:
+    """The index in ``folder``, or None when it was made from something else, is not whole or, if asked, does not
+    answer."""
     try:
         if json.loads((folder / "manifest.json").read_text(encoding="utf-8")) != made_from:
             return None
@@ -157,48 +158,21 @@ def _load(folder: Path, paper: Paper, made_from: dict) -> Index | None:
             stored["sentence_chunk"],
             [tuple(pair) for pair in stored["sentence_of"]],
             Pieces.load(folder),
-            _client(folder / "chroma"),
+            client_of(folder / "chroma"),
             folder,
         )
+        entries = len(index.sentence_of)
+        expected = {"passages": len(chunks), "sentences": entries}
+        if len(index.pieces.ends) != entries or entries_of(folder / "chroma") != expected:
+            return None
         probe = np.zeros(MiniLM.dimension, dtype=np.float32)
         probe[0] = 1.0
-        counts = [
-            index.client.get_collection(name, embedding_function=None).count() for name in ("passages", "sentences")
-        ]
-        for name, count in zip(("passages", "sentences"), counts, strict=True):
+        for name, count in expected.items() if ask else ():
             index.nearest(name, probe, min(1, count))
-        entries = len(index.sentence_of)
-        return index if [*counts, len(index.pieces.ends)] == [len(chunks), entries, entries] else None
+        return index
     except Exception:  # whatever is wrong with a disposable index, the cure is the same: build it again
-        _let_go(folder / "chroma")
+        let_go(folder / "chroma")
         return None
-
-
-class _Client:
-    """Chroma's client of one folder. It is closed when nobody holds it any more, so that a question under way still
-    gets its answer from an index that has just been replaced or removed."""
-
-    def __init__(self, path: Path):
-        import chromadb
-
-        if not (path / "chroma.sqlite3").is_file():
-            raise FileNotFoundError(path)
-        chroma = chromadb.PersistentClient(path, settings=chromadb.Settings(anonymized_telemetry=False))
-        self.get_collection = chroma.get_collection
-        weakref.finalize(self, chroma.close).atexit = False
-
-
-def _client(path: Path) -> _Client:
-    """The process' one client for this folder; Chroma allows no second one with other settings."""
-    with _clients_lock:
-        if path not in _clients:
-            _clients[path] = _Client(path)
-        return _clients[path]
-
-
-def _let_go(path: Path) -> None:
-    with _clients_lock:
-        _clients.pop(path, None)
 
 
 def read_sources(paper: Paper, pdf: Path | None) -> tuple[list[Page], list[Page]]:
@@ -208,7 +182,30 @@ def read_sources(paper: Paper, pdf: Path | None) -> tuple[list[Page], list[Page]
     return pages, read_notes(paper.notes) if paper.notes else []
 
 
-def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_from: dict, progress) -> None:
+def _known(paper: Paper, embedder: MiniLM) -> Known:
+    """Vectors of the sentences in the paper's latest index with this embedding model: of its notes, where its PDF has
+    just come; of all that a new reading has left as it was."""
+    for folder in sorted(folders_of(paper), key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            made_from = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(made_from, dict) and made_from.get("embedder_sha256") == embedder.sha256:
+            index = _load(folder, paper, made_from, ask=True)
+            if index is not None:
+                return known_vectors(index.chunks, index.sentence_of, index.vectors("sentences"), index.pieces)
+    return {}
+
+
+def _build(
+    folder: Path,
+    paper: Paper,
+    pdf: Path | None,
+    embedder: MiniLM,
+    made_from: dict,
+    progress: Callable[[float], None],
+    known: Known,
+) -> None:
     import chromadb
     from chromadb.errors import ChromaError
 
@@ -227,7 +224,7 @@ def _build(folder: Path, paper: Paper, pdf: Path | None, embedder: MiniLM, made_
     if not chunks:
         raise InputError(f"There is no passage in “{paper.title}” that could be found. Add the paper in another form.")
     sentence_of = sentences_to_embed(chunks)
-    passages, sentences, pieces = vectors_of(chunks, sentence_of, embedder, progress)
+    passages, sentences, pieces = vectors_of(chunks, sentence_of, embedder, progress, known)
     rewordings = find_rewordings(chunks, passages, {page.pdf_page: page.raw_text for page in paper_pages})
     target = {note: chunk for chunk, notes in rewordings.items() for note in notes}
     temporary = Path(tempfile.mkdtemp(dir=index_folder(), prefix=f".building-{paper.id}-"))
@@ -269,5 +266,5 @@ def _forget_old(paper: Paper, current: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    _let_go(folder / "chroma")
+    let_go(folder / "chroma")
     shutil.rmtree(folder, ignore_errors=True)

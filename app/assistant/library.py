@@ -75,7 +75,7 @@ def paper_of(paper_id: str, folder: Path = PAPERS_FOLDER) -> Paper:
 
 def catalogue(folder: Path = PAPERS_FOLDER) -> list[Entry]:
     """Every paper with what it is made from and whether its index is there."""
-    from app.assistant.embedding import MODEL_SHA256
+    from app.assistant.embedding_package import MODEL_SHA256
     from app.assistant.index_folders import is_indexed
 
     entries = []

@@ -1,6 +1,7 @@
 """What of the passages gets a vector, and which notes say a passage of the paper in other words."""
 
 import re
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -8,29 +9,45 @@ from app.assistant.alignment import Pieces
 from app.assistant.chunking import Chunk
 from app.assistant.embedding import MiniLM
 
+Known = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Text -> its vector (384,) and those of its word pieces (pieces, 384), both fp32."""
+
 
 def vectors_of(
-    chunks: list[Chunk], sentence_of: list[tuple[int, int]], embedder: MiniLM, progress
+    chunks: list[Chunk],
+    sentence_of: list[tuple[int, int]],
+    embedder: MiniLM,
+    progress: Callable[[float], None],
+    known: Known,
 ) -> tuple[np.ndarray, np.ndarray, Pieces]:
     """Vectors of the passages, of the sentences, and of the sentences' word pieces. A passage has the mean of its
-    sentences, weighted by length: mean pooling over all of its words would give nearly the same, for twice the work."""
+    sentences, weighted by length: mean pooling over all of its words would give nearly the same, for twice the work.
+    Texts in ``known`` are not computed again."""
     split: dict[int, list[int]] = {}
     for position, (number, _) in enumerate(sentence_of):
         split.setdefault(number, []).append(position)
     whole = [number for number in range(len(chunks)) if number not in split]
     texts = [_in_context(chunks[number], order) for number, order in sentence_of]
     every = texts + [chunks[number].context for number in whole]
-    distinct = list(dict.fromkeys(every))
-    place = {text: position for position, text in enumerate(distinct)}
-    computed, pieces = embedder.encode_pieces(distinct, progress)
-    vectors = computed[[place[text] for text in every]]
+    unknown = [text for text in dict.fromkeys(every) if text not in known]
+    made = {**known, **dict(zip(unknown, zip(*embedder.encode_pieces(unknown, progress), strict=True), strict=True))}
+    progress(1.0)  # also where nothing was left to compute
+    vectors = np.array([made[text][0] for text in every], dtype=np.float32).reshape(-1, MiniLM.dimension)
     sentences = vectors[: len(texts)]
     passages = np.zeros((len(chunks), MiniLM.dimension), dtype=np.float32)
     passages[whole] = vectors[len(texts) :]
     for number, positions in split.items():
         mean = np.average(sentences[positions], axis=0, weights=[len(texts[position]) for position in positions])
         passages[number] = mean / np.linalg.norm(mean)
-    return passages, sentences, Pieces.pack([pieces[place[text]] for text in texts])
+    return passages, sentences, Pieces.pack([made[text][1] for text in texts])
+
+
+def known_vectors(
+    chunks: list[Chunk], sentence_of: list[tuple[int, int]], vectors: np.ndarray, pieces: Pieces
+) -> Known:
+    """What an index holds of its sentences: (sentences, 384) fp32 and their word pieces."""
+    texts = [_in_context(chunks[number], order) for number, order in sentence_of]
+    return {text: (vectors[i], pieces.of(i)) for i, text in enumerate(texts)}
 
 
 def sentences_to_embed(chunks: list[Chunk]) -> list[tuple[int, int]]:

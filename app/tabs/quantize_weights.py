@@ -30,7 +30,7 @@ def weights_file(model: str) -> Path:
         from qlora.models.demo import demo_model_dir
 
         return demo_model_dir() / "model.safetensors"
-    from app.assistant.embedding import model_folder
+    from app.assistant.embedding_package import model_folder
 
     return model_folder() / "model.safetensors"
 

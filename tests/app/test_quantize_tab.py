@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import qlora
-from app.assistant.embedding import model_folder
+from app.assistant.embedding_package import model_folder
 from app.tabs import quantize_measures as measures
 from app.tabs import quantize_redraw as tab
 from app.tabs import quantize_sources as sources

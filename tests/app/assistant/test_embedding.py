@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from app.assistant.embedding import MiniLM, model_folder
+from app.assistant.embedding import MiniLM
+from app.assistant.embedding_package import model_folder
 from qlora.errors import InputError
 
 

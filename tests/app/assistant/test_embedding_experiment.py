@@ -10,8 +10,9 @@ from torch import nn
 
 from app.assistant import embedding_experiment as experiment
 from app.assistant.assistant import Assistant
-from app.assistant.embedding import MODEL_SHA256, MiniLM
+from app.assistant.embedding import MiniLM
 from app.assistant.embedding_experiment import DATA_TYPES, FULL, Experiment, Progress, run
+from app.assistant.embedding_package import MODEL_SHA256
 from app.assistant.evaluation import GOLD_QUESTIONS
 from app.assistant.known_questions import read_questions
 from app.assistant.retrieval import Search

@@ -8,10 +8,12 @@ import sys
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.assistant import index as index_module
 from app.assistant import library
+from app.assistant.chroma_folder import let_go
 from app.assistant.index import index_folder, open_index
 from qlora.errors import InputError
 
@@ -22,9 +24,9 @@ def opened(bread, embedder):
     paper = library.papers(bread)[0]
     built = []
 
-    def open_it(pdf: Path | None = bread / "bread.pdf"):
+    def open_it(pdf: Path | None = bread / "bread.pdf", ask: bool = True):
         seen = []
-        index = open_index(paper, pdf, embedder, seen.append)
+        index = open_index(paper, pdf, embedder, seen.append, ask=ask)
         built.append(bool(seen))
         return index
 
@@ -68,19 +70,21 @@ DAMAGE = {
     "no database": lambda folder: shutil.rmtree(folder / "chroma"),
     "broken database": lambda folder: (folder / "chroma" / "chroma.sqlite3").write_bytes(b"not a database" * 100),
     "broken passages": lambda folder: (folder / "passages.json").write_text('{"passages": [{'),
+    "database cut short": lambda folder: os.truncate(folder / "chroma" / "chroma.sqlite3", 40_000),
     "other passages": lambda folder: (folder / "passages.json").write_text(
         json.dumps({"passages": [], "abbreviations": {}, "rewordings": {}, "sentence_chunk": [], "sentence_of": []})
     ),
 }
 
 
+@pytest.mark.parametrize("ask", [True, False])
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_index_is_rebuilt(opened, kind):
+def test_a_damaged_index_is_rebuilt(opened, kind, ask):
     open_it, built = opened
     chunks = open_it().chunks
-    index_module._let_go(current_folder() / "chroma")
+    let_go(current_folder() / "chroma")
     DAMAGE[kind](current_folder())
-    again = open_it()
+    again = open_it(ask=ask)
     assert built == [True, True]
     assert again.chunks == chunks
 
@@ -99,6 +103,24 @@ def test_with_and_without_the_pdf_are_two_indexes(opened):
     assert open_it().has_paper and not open_it(None).has_paper
     assert {chunk.source for chunk in open_it(None).chunks} == {"notes"}
     assert built == [True, True, False]
+
+
+def test_what_an_earlier_index_holds_is_not_computed_again(bread, embedder, monkeypatch):
+    """The notes are indexed when the app is set up; then the PDF comes."""
+    asked, encode = [], embedder.encode_pieces
+    monkeypatch.setattr(embedder, "encode_pieces", lambda texts, *rest: asked.extend(texts) or encode(texts, *rest))
+    paper, pdf = library.papers(bread)[0], bread / "bread.pdf"
+    open_index(paper, None, embedder)
+    of_the_notes = set(asked)
+    asked.clear()
+    taken_over = open_index(paper, pdf, embedder)
+    assert asked and of_the_notes and not of_the_notes & set(asked)
+    asked.clear()
+    anew = open_index(paper, pdf, embedder, anew=True)
+    assert of_the_notes < set(asked)
+    assert np.allclose(taken_over.vectors("sentences"), anew.vectors("sentences"), atol=1e-5)
+    assert np.array_equal(taken_over.pieces.ends, anew.pieces.ends)
+    assert abs(taken_over.pieces.codes.astype(int) - anew.pieces.codes).max() <= 1
 
 
 def test_no_disk_space_is_said_before_anything_is_written(opened, monkeypatch):
