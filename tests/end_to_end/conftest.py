@@ -1,11 +1,7 @@
 """The real page, served as a visitor's machine serves it, in a real browser. Neither may leave this machine."""
 
 import os
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.app.assistant.chat_server import Handler, ollama_line, openai_says, serving
+from tests.end_to_end.serving import REPOSITORY, served
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL_SAYS = (
     "Paged optimizers use NVIDIA unified memory ",
     "to transfer pages between the CPU and the GPU [1]. ",
@@ -70,11 +66,6 @@ class Server:
         return self.refused_log.read_text().splitlines() if self.refused_log.exists() else []
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 def model_says(handler: Handler, body: dict) -> None:
     """What the language model behind the page's servers says: true, invented, and hostile sentences, one a second when
     it is asked about double quantization. Over Ollama's protocol it searches first."""
@@ -111,31 +102,15 @@ def server(demo_model, model_server, index_cache, tmp_path_factory) -> Iterator[
         "PYTHONPATH": os.pathsep.join([str(folder / "guard"), str(REPOSITORY)]),
         "REFUSED_CONNECTIONS": str(folder / "refused.log"),
         "QLORA_CACHE": str(folder / "cache"),
-        "QLORA_RUNS": str(folder / "runs"),
         "OPENAI_BASE_URL": f"{model_server}/v1",
         "OPENAI_MODEL": "test-model",
         "OLLAMA_HOST": model_server,
     }
-    port = free_port()
-    with (folder / "server.log").open("w") as log:
-        command = [sys.executable, "-m", "app", "--port", str(port)]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY)
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 180
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            break
-        except OSError:
-            assert process.poll() is None, (folder / "server.log").read_text()
-            assert time.monotonic() < deadline, "the page did not answer: " + (folder / "server.log").read_text()
-            time.sleep(0.2)
-    yield Server(url, process, folder / "refused.log", folder / "runs")
-    # Runs outlive the page by design; none may outlive the tests.
-    for run in (folder / "runs").glob("*/events.jsonl"):
-        (run.parent / "stop").touch()
-    process.terminate()
-    process.wait(timeout=30)
+    with served(environment, folder / "runs", folder / "server.log") as (url, process, _):
+        yield Server(url, process, folder / "refused.log", folder / "runs")
+        # Runs outlive the page by design; none may outlive the tests.
+        for run in (folder / "runs").glob("*/events.jsonl"):
+            (run.parent / "stop").touch()
 
 
 @pytest.fixture

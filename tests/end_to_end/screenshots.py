@@ -14,8 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 from app.tabs.finetune_settings import SMALL_DEVICE_MIB
 from app.text import finetune as finetune_text
 from app.text import start as start_text
-from tests.end_to_end.conftest import REPOSITORY
-from tests.end_to_end.serving import served
+from tests.end_to_end.serving import REPOSITORY, served
 
 FOLDER = REPOSITORY / "app" / "screenshots"
 QUESTION = "How many bits per parameter does double quantization save?"

@@ -1,26 +1,38 @@
 """The page, started with its own command for as long as something looks at it."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from tests.end_to_end.conftest import REPOSITORY, free_port
-
+REPOSITORY = Path(__file__).resolve().parents[2]
 _GIVE_UP_SECONDS = 180
 _LOOK_SECONDS = 0.02
 
 
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 @contextmanager
-def served(environment: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen, float]]:
-    """Start ``python -m app`` on a free port with an empty folder for runs, and stop it afterwards.
+def served(
+    environment: dict[str, str] | None = None, runs: Path | None = None, log: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen, float]]:
+    """Start ``python -m app`` on a free port, and stop it afterwards.
 
     Args:
         environment: of the server; this process's without it.
+        runs: folder for runs; an empty one without it.
+        log: file for what the server says; standard error without it.
 
     Yields:
         the page's address, the server, and the seconds from its start to its first answer.
@@ -28,15 +40,22 @@ def served(environment: dict[str, str] | None = None) -> Iterator[tuple[str, sub
     Raises:
         RuntimeError: the server ended, or did not answer within three minutes.
     """
-    port = free_port()
-    with tempfile.TemporaryDirectory() as runs:
-        known = {**(os.environ if environment is None else environment), "QLORA_RUNS": runs}
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "app", "--port", url.rpartition(":")[2]]
+    with ExitStack() as held:
+        folder = runs or held.enter_context(tempfile.TemporaryDirectory())
+        output = held.enter_context(log.open("w")) if log else sys.stderr
+        known = {**(os.environ if environment is None else environment), "QLORA_RUNS": str(folder)}
         began = time.monotonic()
-        command = [sys.executable, "-m", "app", "--port", str(port)]
-        server = subprocess.Popen(command, env=known, cwd=REPOSITORY, stdout=sys.stderr)
-        url = f"http://127.0.0.1:{port}"
+        server = subprocess.Popen(
+            command, env=known, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT if log else None
+        )
         try:
-            _wait(url, server, began + _GIVE_UP_SECONDS)
+            try:
+                _wait(url, server, began + _GIVE_UP_SECONDS)
+            except RuntimeError as error:
+                error.add_note(log.read_text() if log else "")
+                raise
             yield url, server, time.monotonic() - began
         finally:
             server.terminate()

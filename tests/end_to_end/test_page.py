@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from app.interface import TABS
 from app.text import ask as ask_text
 from app.text import finetune as finetune_text
-from tests.end_to_end.conftest import REPOSITORY, free_port
+from tests.end_to_end.serving import REPOSITORY, free_port
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 

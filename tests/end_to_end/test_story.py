@@ -125,6 +125,9 @@ def test_a_panel_asks_the_paper(page):
 
 def test_charts_are_saved_and_their_tables_stay_open(page):
     open_tab(page, "Memory")
+    # What is drawn above a button while it is clicked pushes it away.
+    for place in ("figure6", "own", "measured"):
+        page.locator(f"#memory-{place} svg").first.wait_for()
     figure = page.locator("#memory-own figure")
     saved = {}
     for kind in ("csv", "svg", "png"):
@@ -137,6 +140,7 @@ def test_charts_are_saved_and_their_tables_stay_open(page):
     assert b"var(--" not in saved["svg"] and b"<svg" in saved["svg"], "outside of the page there are no variables"
     assert saved["png"].startswith(b"\x89PNG")
     figure.locator("summary").click()
+    expect(figure.locator("details")).to_have_attribute("open", "")
     before = figure.locator("table").inner_text()
     page.locator("#memory-rank input[type=number]").fill("8")
     page.keyboard.press("Enter")

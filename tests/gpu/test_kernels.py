@@ -46,6 +46,7 @@ def test_dequantize_equals_the_reference_to_the_bit(name, dtype, shape):
 @pytest.mark.parametrize("shape", [(4096, 4096), (300, 1984), (1000, 11008), (1, 256), (77, 96)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 def test_products_are_as_exact_as_plain_ones(dtype, shape, rows):
+    torch.manual_seed(rows)
     for name, block_size, nested in (
         ("nf4", 64, True),
         ("nf4", 32, False),
@@ -64,8 +65,13 @@ def test_products_are_as_exact_as_plain_ones(dtype, shape, rows):
             again = ops.quantized_linear(part, *weight.tensors(), block_size, shape[0], name)
             assert torch.equal(y, again), "the order of the sums must not change from run to run"
             # A few elements can be lucky in the plain product: its result's own rounding is allowed beside the factor.
-            allowed = 2 * (plain - exact).norm() / exact.norm() + torch.finfo(dtype).eps / 2
-            assert (y - exact).norm() / exact.norm() <= allowed, (name, block_size, tuple(part.shape))
+            allowed = 2 * (plain - exact).norm() + torch.finfo(dtype).eps / 2 * exact.norm()
+            if y.numel() == 1:
+                # One output alone can have a weight near zero where x has its outlier; then the fixed point of a single
+                # row, 16 bits of the largest x, is coarse beside the rest: five standard deviations of its rounding.
+                step = part.abs().max().double() / 2**15
+                allowed += 5 * step / 12**0.5 * weight.dequantize(torch.float32).norm()
+            assert (y - exact).norm() <= allowed, (name, block_size, tuple(part.shape))
 
 
 @pytest.mark.parametrize("rows", [1, 4])
