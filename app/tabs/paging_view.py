@@ -39,7 +39,16 @@ def heading_html(source: Source) -> str:
     body += (conclusion(conclusion_of(run)) if run.steps else note(text.NO_STEP_YET)) + note(origins)
     if started.emulated_device:
         body += note(text.EMULATED)
+    elif (over := _over_limit(run)) > 0:
+        body += note(text.OVER_LIMIT.format(over=over / MIB))
     return body + _remarks(source) + _made_with(source)
+
+
+def _over_limit(run: Replay) -> int:
+    """Bytes by which the fullest moment is above the limit; 0 where there is none or it held."""
+    if run.budget_bytes is None:
+        return 0
+    return max(0, max((sum(step.memory.values()) for step in run.steps), default=0) - run.budget_bytes)
 
 
 def conclusion_of(run: Replay) -> str:

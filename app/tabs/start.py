@@ -9,6 +9,7 @@ import gradio as gr
 from app import recordings
 from app.charts import markup
 from app.charts.story import diagram
+from app.recordings.plans import RANDOM_MODEL_NAME
 from app.tabs.paging_replay import most_away_by_step, replay
 from app.text import common
 from app.text import start as text
@@ -41,8 +42,11 @@ def panel() -> str:
         )
     data = {"frames": run}
     slider = f'<input type="range" min="0" max="{len(run) - 1}" value="0" step="1" aria-label="{escape(text.SCRUB)}">'
+    name = started.config["model"]["name"]
     caption = text.CAPTION_RUN.format(
-        model=started.config["model"]["name"], device=started.device, date=recording.header.date
+        model=text.RANDOM_MODEL if name == RANDOM_MODEL_NAME else name,
+        device=started.device,
+        date=recording.header.date,
     )
     return (
         markup.panel_title(text.DIAGRAM_TITLE, kind=common.RECORDED, ask=text.QUESTION)

@@ -69,6 +69,7 @@ EMULATED = (
     "There was no GPU: the “device” is emulated, an area of main memory with a limit. Pages really are copied, and "
     "which, when and how many bytes is real; only a GPU’s bus is missing, so times of copies say nothing about one."
 )
+OVER_LIMIT = "On a GPU memory is looked at between layers: within one the limit was passed, by {over:,.0f} MiB at most."
 MADE_WITH = "How it was made"
 MADE_WITH_WORDS = "{reason} Command: {command}. Versions: {versions}."
 

@@ -13,6 +13,7 @@ CONCLUSION = (
     "{total:,.0f} MiB at its fullest moment."
 )
 CAPTION_STEP = "Step {step} of {steps}"
+RANDOM_MODEL = "LLaMA 7B's shape with random weights"
 CAPTION_RUN = "The numbers are of a recorded run: {model} on {device}, {date}."
 EMULATED = "There was no GPU in it: the device is emulated, pages are copied between two areas of main memory."
 NO_RECORDING = "The recorded run cannot be read ({reason}), so the picture has no numbers."

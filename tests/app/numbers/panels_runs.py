@@ -108,7 +108,8 @@ def picture() -> Panel:
             "total": fullest_mib,
         },
         "start.CAPTION_RUN": {
-            "model": started().config["model"]["name"], "device": started().device, "date": recording().header.date
+            "model": start_text.RANDOM_MODEL if "cuda" in NAME else started().config["model"]["name"],
+            "device": started().device, "date": recording().header.date,
         },
     }  # fmt: skip
     for name, detail in places.items():
@@ -129,6 +130,8 @@ def _words(step: events.StepFinished) -> Fields:
 def every_page() -> Panel:
     step, most = fullest()
     header = recording().header
+    over = max(mib(step, *PARTS) for step in steps()) - limit()[0]
+    passed: dict[str, Fields] = {"paging.OVER_LIMIT": {"over": over}} if over > 0 and not header.emulated_device else {}
     return Panel(
         "Every page, at every moment",
         lambda: paging_view.heading_html(paging_sources.load(f"recording:{NAME}")),
@@ -144,6 +147,7 @@ def every_page() -> Panel:
                 "moving": [len(moved())],
             },
             **origin(),
+            **passed,
             "paging.MADE_WITH_WORDS": {
                 "reason": text.RECORDINGS[NAME].reason,
                 "command": header.command,
