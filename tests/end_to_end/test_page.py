@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 
 from app.interface import TABS
@@ -20,15 +21,23 @@ NAMES = [tab.TITLE for tab in TABS]
 
 
 def open_tab(page, name: str) -> None:
-    """Open a tab; in a narrow window it may be in the menu beside those that fit."""
+    """Open a tab; in a narrow window it may be in the menu beside those that fit, and move there while it is looked
+    for."""
     tab = page.get_by_role("tab", name=name, exact=True)
     menu = page.locator(".overflow-dropdown button", has_text=name)
     tab.or_(menu).first.wait_for(state="attached")
-    if tab.count():
-        tab.click()
-    else:
-        page.get_by_role("button", name="More tabs").filter(visible=True).first.click()
-        menu.first.click()
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            if tab.count():
+                tab.click(timeout=5000)
+            else:
+                page.get_by_role("button", name="More tabs").filter(visible=True).first.click(timeout=5000)
+                menu.first.click(timeout=5000)
+            return
+        except PlaywrightTimeout:
+            if time.monotonic() > deadline:
+                raise
 
 
 def test_bins_change_with_the_block_size(page):
