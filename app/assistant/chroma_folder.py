@@ -40,7 +40,8 @@ class Client:
 
     def get_collection(self, name: str, embedding_function: None):
         with self._opening:
-            return self._chroma.get_collection(name, embedding_function=embedding_function)
+            chroma = self._chroma
+        return chroma.get_collection(name, embedding_function=embedding_function)
 
     @cached_property
     def _chroma(self):

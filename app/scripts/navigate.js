@@ -19,8 +19,7 @@
 
   // Occasions to draw (app/tabs/viewport.py) are hidden buttons; the first may come before the page has them.
   const PAGE_BUILT_TRIES = 2000;
-  const arise = (...occasions) => occasions.forEach((name) =>
-    when(() => document.getElementById(name), (button) => button.click(), PAGE_BUILT_TRIES));
+  const arise = (name) => when(() => document.getElementById(name), (button) => button.click(), PAGE_BUILT_TRIES);
 
   // Panels above the place may be drawn after it was reached, and push it away; until the visitor moves, it comes back.
   const SETTLED_MS = 10000;

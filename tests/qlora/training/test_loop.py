@@ -228,13 +228,13 @@ def test_the_command_says_what_is_wrong_in_a_sentence(arguments, message):
 
 @pytest.mark.timeout(900)  # a minute on two quiet cores, and several on a core that others use too
 def test_the_demo_learns(demo_model, tmp_path):
-    """The demo's own configuration: 16 of its 40 steps at 64 tokens bring the mean training loss down by 10 % at least
-    (15 % when this was written, and 37 % after all 40)."""
+    """The demo's own configuration: 24 of its 40 steps at 64 tokens bring the mean training loss down by 15 % at least
+    (23 % when this was written, and 37 % after all 40)."""
     recipe = configuration.load(loop.Path(qlora.__file__).parent / "recipes" / "demo.yaml")
     assert (recipe.training.steps, recipe.data.max_length) == (40, 64), "else this is another claim"
     recipe = dataclasses.replace(recipe, output=str(tmp_path / "run"))
-    happened = list(run(changed(recipe, training={"sample_prompts": (), "steps": 16})))
+    happened = list(run(changed(recipe, training={"sample_prompts": (), "steps": 24})))
     losses = [step.loss for step in steps_of(happened)]
-    assert len(losses) == 16
+    assert len(losses) == 24
     first, last = sum(losses[:8]) / 8, sum(losses[-8:]) / 8
-    assert last <= 0.9 * first, f"mean loss of the first eight steps {first:.3f}, of the last eight {last:.3f}"
+    assert last <= 0.85 * first, f"mean loss of the first eight steps {first:.3f}, of the last eight {last:.3f}"
